@@ -1,0 +1,52 @@
+# Two commands do all the set-up: `make run` and `make test`. Nothing is installed outside .venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format lock audit-dependencies openapi bench clean
+
+help: ## Show the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Pagepool needs Python 3.11 or newer: make PYTHON=python3.x")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: $(STAMP) ## Run the service in the foreground, on an embedded Redis.
+	exec $(BIN)/pagepool serve
+
+test: $(STAMP) ## Lint, type-check and run the tests.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(STAMP) ## Lint and type-check only.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## Format the code.
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+lock: $(STAMP) ## Resolve the newest versions into requirements.lock (names, versions, hashes).
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-emit-index-url \
+	    --group dev --custom-compile-command 'make lock' -o requirements.lock pyproject.toml
+
+audit-dependencies: $(STAMP) ## Look the locked versions up in the vulnerability database.
+	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements.lock
+
+openapi: $(STAMP) ## Write openapi/openapi.json from the code.
+	$(BIN)/pagepool openapi
+
+bench: $(STAMP) ## Measure side by side against peers and against the limit.
+	$(BIN)/python -m bench
+
+clean: ## Remove the virtual environment and caches.
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
