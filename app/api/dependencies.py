@@ -1,0 +1,198 @@
+"""What handlers are given: the process context, strict path and query numbers, bounded JSON bodies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, NoReturn, Protocol, TypeVar
+from urllib.parse import parse_qsl
+
+from fastapi import Depends, Path, Query, Request
+from pydantic import BaseModel, BeforeValidator, ValidationError
+
+from app.api.guards import check_json
+from app.errors import BadAddress, BadBody, BadParameter, RangeTooLarge
+from app.page.address import MAX_TYPE, parse_number
+from app.pool.numbers import Allocation, Cell, PoolNumbers, Readiness, TypeConfiguration, TypeNumbers
+from app.pool.parameters import Parameters, ParametersPatch
+from app.telemetry import Telemetry
+
+MAX_JSON_BYTES = 1 << 20
+MAX_OFFSET = (1 << 51) - 1
+"""The last offset of a pool of the smallest pages; larger pages have fewer, and handlers check against theirs."""
+
+Extent = tuple[int, int]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class PoolCalls(Protocol):
+    """What the JSON calls ask of `app.pool.pool.Pool`; it raises only `app.errors.PagepoolError`."""
+
+    @property
+    def page_size(self) -> int: ...
+    @property
+    def max_extent_pages(self) -> int: ...
+    @property
+    def parameters(self) -> Parameters: ...
+
+    async def change_parameters(self, patch: ParametersPatch, /) -> Parameters: ...
+    async def numbers(self) -> PoolNumbers: ...
+    async def types(self, after: int | None, limit: int, /) -> list[TypeNumbers]: ...
+    async def type_numbers(self, type_: int, /) -> TypeNumbers: ...
+    async def configure_type(self, type_: int, configuration: TypeConfiguration, /) -> TypeConfiguration: ...
+    async def delete_type(self, type_: int, /) -> None: ...
+    async def allocation(self, type_: int, from_: int, count: int, /) -> Allocation: ...
+    async def cell_map(self, type_: int, from_: int, count: int, cells: int, /) -> list[Cell]: ...
+    async def invalidate(self, type_: int, extents: Sequence[Extent], /) -> int: ...
+    async def zero(self, type_: int, extents: Sequence[Extent], /) -> int: ...
+    async def readiness(self) -> Readiness: ...
+
+
+class Context(Protocol):
+    """What handlers use of `app.wiring.ProcessContext`."""
+
+    @property
+    def pool(self) -> PoolCalls: ...
+    @property
+    def telemetry(self) -> Telemetry: ...
+
+
+def get_context(request: Request) -> Context:
+    """The context of this process, which the lifespan opened."""
+    context: Context = request.app.state.context
+    return context
+
+
+def get_pool(request: Request) -> PoolCalls:
+    """The pool of this process."""
+    return get_context(request).pool
+
+
+ContextDependency = Annotated[Context, Depends(get_context)]
+Pool = Annotated[PoolCalls, Depends(get_pool)]
+
+
+def _strict(name: str) -> BeforeValidator:
+    def parse(value: Any) -> int:
+        # From the wire it is text. A default is a number already.
+        try:
+            return value if isinstance(value, int) else parse_number(str(value), name)
+        except BadAddress as error:
+            raise ValueError(error.detail) from None
+
+    return BeforeValidator(parse)
+
+
+TypePath = Annotated[
+    int,
+    _strict("type"),
+    Path(ge=0, le=MAX_TYPE, description="The area of pages: a swap device, a VM's memory, a disk.", examples=[1]),
+]
+OffsetPath = Annotated[
+    int,
+    _strict("offset"),
+    Path(ge=0, le=MAX_OFFSET, description="Index of the first page, in pages.", examples=[42]),
+]
+AfterQuery = Annotated[
+    int | None,
+    _strict("after"),
+    Query(ge=0, le=MAX_TYPE, description="List the types above this one: the `next` of the answer before."),
+]
+LimitQuery = Annotated[int, _strict("limit"), Query(ge=1, le=1000, description="Types in one answer at most.")]
+FromQuery = Annotated[
+    int, _strict("from"), Query(alias="from", ge=0, le=MAX_OFFSET, description="First page of the range.")
+]
+RangeCountQuery = Annotated[
+    int | None,
+    _strict("count"),
+    Query(alias="count", ge=1, le=MAX_OFFSET + 1, description="Pages in the range; left out: to the end of the type."),
+]
+MapCountQuery = Annotated[
+    int, _strict("count"), Query(alias="count", ge=1, le=MAX_OFFSET + 1, description="Pages in the range.")
+]
+CellsQuery = Annotated[int, _strict("cells"), Query(ge=1, le=4096, description="Cells to cut the range into, at most.")]
+
+
+def refuse_repeated_parameters(request: Request) -> None:
+    """Refuse a query that names a parameter twice: which one holds would be a guess.
+
+    Raises:
+        BadParameter: a name occurs twice.
+    """
+    query: bytes = request.scope["query_string"]
+    if b"&" not in query:
+        return
+    names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadParameter("A query parameter is repeated.")
+
+
+async def read_json(request: Request) -> bytes:
+    """The bytes of a body that is declared as JSON, at most MAX_JSON_BYTES.
+
+    Raises:
+        UnsupportedMediaType: another media type, or a Content-Encoding.
+        RangeTooLarge: the body is longer.
+    """
+    headers = request.scope["headers"]
+    check_json(
+        [value for name, value in headers if name == b"content-type"],
+        [value for name, value in headers if name == b"content-encoding"],
+    )
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_JSON_BYTES:
+            raise RangeTooLarge(f"A JSON body may have {MAX_JSON_BYTES} bytes.")
+    return bytes(body)
+
+
+def parse_json(body: bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        BadBody: it is not JSON in UTF-8.
+        BadParameter: a key is repeated, or a number is NaN, infinite or absurdly long.
+    """
+    try:
+        return json.loads(body.decode("utf-8"), object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        raise BadBody("The body is not JSON.") from None
+    except ValueError:  # an integer of thousands of digits
+        raise BadParameter("A number is out of range.") from None
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise BadParameter("A key is repeated.")
+    return value
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise BadParameter("A number must be finite.")
+
+
+def json_body(model: type[Model]) -> Callable[[Request], Awaitable[Model]]:
+    """A dependency that reads a bounded JSON body and validates it; say its schema with `openapi.json_request`.
+
+    FastAPI's own reading of bodies has no bound by default, and takes the last of repeated keys.
+    """
+
+    async def read(request: Request) -> Model:
+        value = parse_json(await read_json(request))
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            faults = error.errors(include_url=False, include_context=False, include_input=False)
+            raise BadParameter("; ".join(_fault(fault["loc"], fault["msg"]) for fault in faults[:5])) from None
+
+    return read
+
+
+def _fault(location: tuple[int | str, ...], message: str) -> str:
+    # Only what the model itself names is repeated; a client's unknown key is not.
+    message = message.removeprefix("Value error, ")
+    names = [str(part) for part in location if isinstance(part, int) or part.isidentifier()]
+    return f"{'.'.join(names)[:80]}: {message}" if names else message

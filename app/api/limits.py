@@ -1,0 +1,41 @@
+"""The bound on what a worker holds at once: requests, and the bytes of their bodies and answers (contract 3.6)."""
+
+from __future__ import annotations
+
+from app.errors import Overloaded
+from app.settings import Settings
+from app.telemetry import Telemetry
+from app.telemetry_cells import OVERLOADED
+
+
+class InFlight:
+    """Counts what is held; `enter` and `leave` come in pairs with the same number of bytes."""
+
+    __slots__ = ("_bytes", "_cells", "_max_bytes", "_max_requests", "_requests")
+
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+        self._max_requests = settings.max_requests_in_flight
+        self._max_bytes = settings.max_bytes_in_flight
+        self._cells = telemetry.cells
+        self._requests = 0
+        self._bytes = 0
+
+    def __repr__(self) -> str:
+        return f"InFlight({self._requests} requests, {self._bytes} bytes)"
+
+    def enter(self, bytes_: int) -> None:
+        """Count a request that holds so many bytes.
+
+        Raises:
+            Overloaded: a bound is reached; nothing is counted.
+        """
+        if self._requests >= self._max_requests or self._bytes + bytes_ > self._max_bytes:
+            self._cells[OVERLOADED] += 1
+            raise Overloaded("The service works on as much as it may at once.")
+        self._requests += 1
+        self._bytes += bytes_
+
+    def leave(self, bytes_: int) -> None:
+        """Count it no longer."""
+        self._requests -= 1
+        self._bytes -= bytes_

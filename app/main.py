@@ -1,0 +1,77 @@
+"""The ASGI application. `create_app` is a factory: nothing is read, opened or built when this module is imported."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import JSONResponse
+
+from app import __version__
+from app.api import error_responses, openapi, operations, pages, types
+from app.api.dependencies import Context
+from app.api.guards import AllowedHosts
+from app.api.paths import PathTable
+from app.api.request_middleware import RequestMiddleware
+from app.settings import Settings
+
+
+def create_app(settings: Settings | None = None, *, context: Context | None = None) -> FastAPI:
+    """The application, with every route of the API.
+
+    Args:
+        settings: read from the environment if left out.
+        context: what handlers work with; if left out, the lifespan opens `app.wiring.ProcessContext`, so that the app
+            can be made, and described, with no Redis in reach.
+    """
+    settings = settings or Settings()
+    described = APIRouter()
+    routers = [pages.router, pages.gather_router, types.router, operations.router, described]
+    # FastAPI's pages of documentation load scripts from another host; the description itself is served as it is.
+    app = FastAPI(
+        title="Pagepool",
+        version=__version__,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan(settings, context),
+    )
+    description = cache(lambda: openapi.build(app))
+    app.openapi = description  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+    if context is not None:
+        app.state.context = context
+
+    @described.get("/openapi.json", include_in_schema=False)
+    async def get_openapi() -> JSONResponse:
+        return JSONResponse(description())
+
+    for router in routers:
+        app.include_router(router)
+    paths = PathTable(routers)
+    error_responses.install(app, paths)
+    app.add_middleware(
+        RequestMiddleware,
+        allowed_hosts=AllowedHosts.from_settings(settings),
+        paths=paths,
+        access_log=settings.access_log,
+    )
+    return app
+
+
+def _lifespan(settings: Settings, context: Context | None) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if context is not None:
+            yield
+            return
+        # Only a service that runs needs Redis and what speaks to it; `pagepool openapi` does not.
+        from app.wiring import ProcessContext  # noqa: PLC0415
+
+        async with ProcessContext.open(settings) as opened:
+            app.state.context = opened
+            yield
+
+    return lifespan

@@ -1,0 +1,199 @@
+"""Types as areas of pages: what they hold and where, and invalidating or zeroing ranges of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from itertools import islice
+from typing import Final
+
+from app.errors import BadParameter, Refused, StoresDisabled, TypeUnknown
+from app.page.address import offset_limit
+from app.pool.base import PoolBase
+from app.pool.changes import Extent, chunk_masks, drops
+from app.pool.maps import AllocationBuilder, CellBuilder
+from app.pool.numbers import Allocation, Cell, TypeConfiguration, TypeNumbers
+from app.store.base import Counters
+from app.store.chunk import unpack
+from app.store.keys import CHUNK_SHIFT, RUN_CHUNKS, RUN_PAGES, RUN_SHIFT
+from app.store.script_header import ChunkChange
+from app.telemetry_cells import INVALIDATES, REJECTS_DISABLED
+
+WINDOW: Final = 128
+"""Changes of chunks that one request has on the way at once: others' commands go in between."""
+
+RUNS_AT_ONCE: Final = 32
+ALLOCATION_RUNS: Final = 64
+"""Held runs (of 4096 pages) that one allocation map covers at most."""
+
+DIRECT_PAGES: Final = 1024
+"""An extent up to this size is invalidated chunk by chunk, without asking first what is held."""
+
+
+class Areas(PoolBase):
+    """Types, and ranges of their pages."""
+
+    # Types
+
+    async def types(self, after: int | None, limit: int) -> list[TypeNumbers]:
+        """At most `limit` types above `after`, ascending: those that hold pages or have a configuration."""
+        lowest = -1 if after is None else after
+        held, configured = await asyncio.gather(
+            self._store.types_after(lowest, limit), self._record.read_configurations()
+        )
+        chosen = sorted({*held, *(type_ for type_ in configured if type_ > lowest)})[:limit]
+        counters = await self._store.read_types(chosen)
+        return [
+            _numbers(type_, of_type, configured.get(type_)) for type_, of_type in zip(chosen, counters, strict=True)
+        ]
+
+    async def type_numbers(self, type_: int) -> TypeNumbers:
+        """One type.
+
+        Raises:
+            TypeUnknown: it holds no page and has no configuration.
+        """
+        counters, configuration = await asyncio.gather(
+            self._store.read_type(type_), self._record.read_configuration(type_)
+        )
+        if not counters.pages and configuration is None:
+            raise TypeUnknown("The type holds no page and has no configuration.")
+        return _numbers(type_, counters, configuration)
+
+    async def configure_type(self, type_: int, configuration: TypeConfiguration) -> TypeConfiguration:
+        """Replace a type's configuration.
+
+        Raises:
+            BadParameter: the image would reach past the last offset.
+        """
+        image_bytes = configuration.image_bytes or 0
+        if -(-image_bytes // self.page_size) > offset_limit(self.page_size):
+            raise BadParameter("image_bytes reaches past the last offset.")
+        await self._record.write_configuration(type_, configuration.model_dump_json(exclude_none=True))
+        return configuration
+
+    async def delete_type(self, type_: int) -> None:
+        """Invalidate all that a type holds, and forget its configuration; piece by piece, can be repeated."""
+        await self._record.delete_configuration(type_)
+        await self._invalidate_range(type_, 0, offset_limit(self.page_size))
+
+    # Ranges
+
+    async def invalidate(self, type_: int, extents: Sequence[Extent]) -> int:
+        """Remove what is held of the extents; the work grows with that. How many pages that were."""
+        return sum([await self._invalidate_range(type_, offset, count) for offset, count in extents])
+
+    async def _invalidate_range(self, type_: int, offset: int, count: int) -> int:
+        dropped = 0
+        if count <= DIRECT_PAGES:
+            dropped = await self._drop_all(drops(type_, [(offset, count)]))
+        else:
+            async for run in self._held_runs(type_, offset, count):
+                first = max(offset, run * RUN_PAGES)
+                last = min(offset + count, (run + 1) * RUN_PAGES)
+                held = set(await self._store.chunks_of_run(type_, run))
+                masks = [(chunk, mask) for chunk, mask in chunk_masks(first, last - first) if chunk in held]
+                dropped += await self._drop_all([ChunkChange(type_, chunk, drop_map=mask) for chunk, mask in masks])
+        self._cells[INVALIDATES] += dropped
+        return dropped
+
+    async def _drop_all(self, changes: Iterable[ChunkChange]) -> int:
+        dropped = 0
+        for window in _windows(changes):
+            dropped += sum(result.dropped for result in await self._stores.drop(window))
+        return dropped
+
+    async def zero(self, type_: int, extents: Sequence[Extent]) -> int:
+        """Store zero pages over the extents, without a payload; how many.
+
+        Raises:
+            Refused: some pages were refused; all others were stored.
+        """
+        is_enabled = self.parameters.enabled
+        changes = (
+            ChunkChange(type_, chunk, zero_map=mask * is_enabled, drop_map=mask * (not is_enabled))
+            for offset, count in extents
+            for chunk, mask in chunk_masks(offset, count)
+        )
+        pages = sum(count for _, count in extents)
+        if not is_enabled:
+            self._cells[REJECTS_DISABLED] += pages
+            await self._drop_all(changes)
+            raise StoresDisabled("The pool does not accept stores now.")
+        refused: Refused | None = None
+        rejected: list[list[int]] = []
+        for window in _windows(changes):
+            try:
+                await self._stores.put(window)
+            except Refused as error:
+                refused = error
+                rejected.extend(error.members["rejected"])
+        if refused is not None:
+            refused.members = {"stored": pages - sum(count for _, count in rejected), "rejected": rejected}
+            raise refused
+        return pages
+
+    async def _held_runs(self, type_: int, offset: int, count: int) -> AsyncIterator[int]:
+        """The runs of a range that hold a chunk, ascending; those that come while it goes may be seen."""
+        first, last = offset // RUN_PAGES, (offset + count - 1) // RUN_PAGES
+        while True:
+            runs = await self._store.runs(type_, first, last, RUNS_AT_ONCE)
+            for run in runs:
+                yield run
+            if len(runs) < RUNS_AT_ONCE:
+                return
+            first = runs[-1] + 1
+
+    # Maps
+
+    async def allocation(self, type_: int, from_: int, count: int) -> Allocation:
+        """What lies where in a range; it may cover less than asked, and says up to where."""
+        builder = AllocationBuilder(from_, count)
+        held = await self._store.runs(type_, from_ // RUN_PAGES, (from_ + count - 1) // RUN_PAGES, ALLOCATION_RUNS + 1)
+        for run in held[:ALLOCATION_RUNS]:
+            first, last = _places(run, from_, count)
+            for chunk, field, _ in await self._store.read_run(type_, run, first, last, with_lengths=False):
+                builder.add(chunk, unpack(field, type_, chunk))
+            if builder.is_long:
+                return builder.finish(min(from_ + count, (run + 1) * RUN_PAGES))
+        covered = held[ALLOCATION_RUNS] * RUN_PAGES if len(held) > ALLOCATION_RUNS else from_ + count
+        return builder.finish(covered)
+
+    async def cell_map(self, type_: int, from_: int, count: int, cells: int) -> list[Cell]:
+        """The range cut into `cells` cells, with the pages by kind and their bytes in each."""
+        builder = CellBuilder(from_, count, cells)
+        async for run in self._held_runs(type_, from_, count):
+            first, last = _places(run, from_, count)
+            for chunk, field, _ in await self._store.read_run(type_, run, first, last, with_lengths=False):
+                chunk_map = unpack(field, type_, chunk)
+                if builder.add_whole(chunk, chunk_map):
+                    continue
+                place = chunk % RUN_CHUNKS
+                for _, _, lengths in await self._store.read_run(type_, run, place, place, with_lengths=True):
+                    builder.add_pages(chunk, chunk_map, lengths)
+        return builder.cells()
+
+
+def _numbers(type_: int, counters: Counters, configuration: str | None) -> TypeNumbers:
+    return TypeNumbers(
+        type=type_,
+        stored_pages=counters.pages,
+        zero_pages=counters.zero,
+        same_filled_pages=counters.same,
+        incompressible_pages=counters.raw,
+        pool_bytes=counters.bytes,
+        configuration=TypeConfiguration.model_validate_json(configuration or "{}"),
+    )
+
+
+def _windows(changes: Iterable[ChunkChange]) -> Iterable[list[ChunkChange]]:
+    iterator = iter(changes)
+    while window := list(islice(iterator, WINDOW)):
+        yield window
+
+
+def _places(run: int, from_: int, count: int) -> tuple[int, int]:
+    """The first and last place in a run of the chunks that a range touches."""
+    base = run << RUN_SHIFT
+    first, last = from_ >> CHUNK_SHIFT, (from_ + count - 1) >> CHUNK_SHIFT
+    return max(first - base, 0), min(last - base, RUN_CHUNKS - 1)

@@ -1,0 +1,80 @@
+"""The operation of the pool as a whole: numbers, tunables, readiness."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Final
+
+from app.errors import BackendUnavailable, PagepoolError
+from app.pool.admission import Gate, gate_after
+from app.pool.base import PoolBase
+from app.pool.numbers import PoolNumbers, Readiness
+from app.pool.parameters import Parameters, ParametersPatch
+from app.store.multiplexer import pack_command
+from app.store.replies import checked
+from app.telemetry_cells import PARAMETERS_VERSION
+
+_USED_MEMORY: Final = re.compile(rb"used_memory:(\d+)")
+_POLL_SECONDS: Final = 0.005
+
+
+class Operations(PoolBase):
+    """What an operator reads and changes."""
+
+    async def numbers(self) -> PoolNumbers:
+        """The pool's truth, from Redis: the same whichever worker answers.
+
+        Raises:
+            BackendUnavailable: Redis is out of reach.
+        """
+        nodes = self._store.nodes
+        info = [connection.send(pack_command((b"INFO", b"memory"))) for connection in nodes.all_loads()]
+        totals, _ = await asyncio.gather(self._store.read_totals(), self._state.look_at_record())
+        used = 0
+        for reply in info:
+            if found := _USED_MEMORY.search(checked(await reply)):
+                used += int(found[1])
+        return PoolNumbers(
+            pool_bytes=totals.bytes,
+            stored_pages=totals.pages,
+            zero_pages=totals.zero,
+            same_filled_pages=totals.same,
+            incompressible_pages=totals.raw,
+            limit_bytes=self.parameters.max_pool_bytes,
+            is_full=gate_after(self._state.gate, totals.bytes, self.parameters) is Gate.CLOSED,
+            redis_used_memory_bytes=used,
+        )
+
+    async def change_parameters(self, patch: ParametersPatch) -> Parameters:
+        """Change tunables; returns once every worker of this service has them.
+
+        Raises:
+            BackendUnavailable: Redis is out of reach, or a worker did not follow in time.
+        """
+        values = patch.model_dump(mode="json", exclude_unset=True)
+        if not values:
+            return self.parameters
+        version = await self._record.write_parameters(values)
+        await self._state.reload()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.redis_timeout
+        # A worker that is starting has version 0, and reads the tunables before it serves.
+        while any(0 < theirs < version for theirs in self._telemetry.column(PARAMETERS_VERSION)):
+            if loop.time() > deadline:
+                raise BackendUnavailable("A worker has not taken the change over.")
+            await asyncio.sleep(_POLL_SECONDS)
+        return self.parameters
+
+    async def readiness(self) -> Readiness:
+        """Whether Redis answers; on a cluster, any master."""
+        nodes = self._store.nodes
+        reason = "Redis is out of reach."
+        for connection in nodes.all_loads():
+            try:
+                checked(await connection.send(pack_command((b"PING",))))
+            except PagepoolError as error:
+                reason = error.detail
+            else:
+                return Readiness(is_ready=True, lost_nodes=nodes.lost_nodes)
+        return Readiness(is_ready=False, reason=reason, lost_nodes=nodes.lost_nodes)

@@ -1,0 +1,262 @@
+"""The story of a page: store, load, invalidate, take.
+
+A store: the pages are encoded, split into changes of chunks, admitted, and sent; each change is one atomic script. What
+the limit or Redis refuses leaves no older copy behind (the stale-copy rule), which the script sees to.
+A load: one HMGET for each chunk; every blob is decoded and checked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from time import perf_counter
+
+from app.errors import (
+    Overloaded,
+    PageCorrupt,
+    PageMissing,
+    PreconditionFailed,
+    StoresDisabled,
+)
+from app.page.classify import Kind
+from app.page.codec import (
+    ABSENT,
+    CORRUPT,
+    UNREADABLE_BLOB,
+    ZERO_BLOB,
+    DecodedExtent,
+    EncodedPages,
+    decode,
+    decode_extent,
+)
+from app.page.frames import encode_frames, scan
+from app.pool.base import Page, PoolBase
+from app.pool.changes import Extent, drops, puts
+from app.pool.preconditions import Preconditions, etag_of
+from app.store.base import StateChanged
+from app.store.chunk import unpack
+from app.store.keys import CHUNK_SHIFT, INDEX_MASK
+from app.telemetry_cells import (
+    DECODE_FAILURES,
+    INVALIDATES,
+    LOADS,
+    LOADS_MISS,
+    REJECTS_DISABLED,
+    RedisOperation,
+    redis_series,
+)
+
+_LOAD_SERIES = redis_series(RedisOperation.LOAD)
+
+MAX_ATTEMPTS = 64
+"""Compare-and-swap rounds on one page before the request gives way: so many others changed it in between."""
+
+OFF_LOOP_PAGES = 8
+"""Extents larger than this are encoded off the event loop, so that a small GET beside them does not wait."""
+
+
+class Pages(PoolBase):
+    """Single pages and extents."""
+
+    # Loads
+
+    async def load(self, type_: int, offset: int, *, is_counted: bool = True) -> Page:
+        """One page; a look at it that gives no bytes away is not counted as a load.
+
+        Raises:
+            PageMissing: it is absent.
+            PageCorrupt: what is kept failed its check.
+            BackendUnavailable: Redis is out of reach.
+        """
+        page, _ = await self._look_up(type_, offset)
+        if is_counted:
+            self._cells[LOADS_MISS if page is None else LOADS + page.kind] += 1
+        if page is None:
+            raise PageMissing("The page is absent.", missing=[[offset, 1]])
+        return page
+
+    async def _look_up(self, type_: int, offset: int) -> tuple[Page | None, bytes]:
+        """One page, uncounted, and the state that a change of it can be bound to."""
+        chunk, index = offset >> CHUNK_SHIFT, offset & INDEX_MASK
+        started = perf_counter()
+        field, blob = await self._store.fetch_page(type_, chunk, index)
+        self._telemetry.observe(_LOAD_SERIES, perf_counter() - started)
+        try:
+            kind = unpack(field, type_, chunk).kind(index)
+            if kind is None:
+                return None, b"a"
+            if kind is Kind.ZERO:
+                return self._zero_page, b"z"
+            if blob is None:
+                raise PageCorrupt("The page's blob is gone.")  # noqa: TRY301  counted with the others
+            data, digest, kind = decode(blob, self.page_size, type_, offset)
+        except PageCorrupt:
+            self._cells[DECODE_FAILURES] += 1
+            raise
+        return Page(data, digest, kind, len(blob)), blob[1:9]
+
+    async def load_extent(self, type_: int, offset: int, count: int, *, is_counted: bool = True) -> DecodedExtent:
+        """Consecutive pages, each with its state; corrupt ones are counted and marked, none is made up."""
+        extent = decode_extent(await self._held(type_, offset, count), self.page_size, type_, offset)
+        if is_counted:
+            self.count_loads(extent.states)
+        return extent
+
+    async def held(self, type_: int, extents: Sequence[Extent]) -> list[tuple[int, list[bytes | None]]]:
+        """What is held in each extent, as it is kept: None for an absent page, ZERO_BLOB, or its blob, unchecked."""
+        return [(offset, await self._held(type_, offset, count)) for offset, count in extents]
+
+    async def _held(self, type_: int, offset: int, count: int) -> list[bytes | None]:
+        held: list[bytes | None] = []
+        started = perf_counter()
+        pieces = await self._store.fetch_pages(type_, offset, count)
+        self._telemetry.observe(_LOAD_SERIES, perf_counter() - started)
+        for chunk, index, taken, (field, *blobs) in pieces:
+            try:
+                chunk_map = unpack(field, type_, chunk)
+            except PageCorrupt:
+                held.extend([UNREADABLE_BLOB] * taken)
+                continue
+            present, zero = chunk_map.present >> index, chunk_map.zero >> index
+            for blob in blobs:
+                if not present & 1:
+                    held.append(None)
+                elif zero & 1:
+                    held.append(ZERO_BLOB)
+                else:
+                    held.append(UNREADABLE_BLOB if blob is None else blob)
+                present >>= 1
+                zero >>= 1
+        return held
+
+    def count_loads(self, states: bytearray) -> None:
+        """Count what a load of many pages found, as `decode_extent` and `FrameWriter` tell it."""
+        cells = self._cells
+        for kind in Kind:
+            cells[LOADS + kind] += states.count(kind)
+        cells[LOADS_MISS] += states.count(ABSENT)
+        cells[DECODE_FAILURES] += states.count(CORRUPT)
+
+    # Stores
+
+    async def store(self, type_: int, offset: int, body: bytes) -> EncodedPages:
+        """Store the pages of a body, k × page_size bytes, at consecutive offsets; what they were encoded to.
+
+        Raises:
+            Refused: the pool will not take some of them; the rest was stored.
+            BackendUnavailable: Redis is out of reach; what became of the pages is unknown.
+        """
+        encoder = self._state.encoder
+        if self._threads is None or len(body) <= OFF_LOOP_PAGES * self.page_size:
+            pages = encoder.encode_extent(body, type_, offset)
+        else:
+            loop = asyncio.get_running_loop()
+            pages = await loop.run_in_executor(self._threads, encoder.encode_extent, body, type_, offset)
+        await self._store_encoded(type_, pages)
+        return pages
+
+    async def store_frames(self, type_: int, offset: int, body: bytes) -> EncodedPages:
+        """Store the pages of a body of frames (contract 2.2).
+
+        Raises:
+            BadFrame: a rule is broken; nothing was stored.
+            Refused, BackendUnavailable: as `store`.
+        """
+        frames = scan(body, offset, self.max_extent_pages, self.page_size)
+        arguments = (body, frames, self.page_size, type_, self._state.encoder)
+        if self._threads is None or sum(frame.page_count for frame in frames) <= OFF_LOOP_PAGES:
+            pages = encode_frames(*arguments)
+        else:
+            pages = await asyncio.get_running_loop().run_in_executor(self._threads, encode_frames, *arguments)
+        await self._store_encoded(type_, pages)
+        return pages
+
+    async def _store_encoded(self, type_: int, pages: EncodedPages, expected: bytes = b"") -> None:
+        changes = puts(type_, pages)
+        if expected:
+            changes[0].expected = expected
+        if self._state.parameters.enabled:
+            await self._stores.put(changes)
+            return
+        self._cells[REJECTS_DISABLED] += len(pages)
+        for change in changes:
+            change.drop_map = change.put_map
+            change.zero_map = change.same_map = change.raw_map = change.blob_map = change.blob_bytes = 0
+            change.blobs = ()
+        await self._stores.drop(changes)
+        raise StoresDisabled("The pool does not accept stores now.")
+
+    async def store_if(self, type_: int, offset: int, page: bytes, conditions: Preconditions) -> EncodedPages:
+        """Store one page if the preconditions hold for what is there, compared and swapped in one step.
+
+        Raises:
+            PreconditionFailed: they do not; nothing was changed.
+            Refused, BackendUnavailable: as `store`.
+        """
+        encoded = self._state.encoder.encode_extent(page, type_, offset)
+        for _ in range(MAX_ATTEMPTS):
+            current, state = await self._look_up(type_, offset)
+            if not conditions.allow_change(None if current is None else etag_of(current.digest)):
+                raise PreconditionFailed("The page that is there does not meet the precondition.")
+            try:
+                await self._store_encoded(type_, encoded, state)
+            except StateChanged:
+                continue
+            return encoded
+        raise Overloaded("The page changes too often to be compared and swapped.")
+
+    # Invalidates
+
+    async def invalidate_page(self, type_: int, offset: int, conditions: Preconditions | None = None) -> None:
+        """Remove one page.
+
+        Raises:
+            PageMissing: there is none.
+            PreconditionFailed: the preconditions do not hold for it.
+        """
+        [change] = drops(type_, [(offset, 1)])
+        if conditions is None:
+            [result] = await self._stores.drop([change])
+            if not result.dropped:
+                raise PageMissing("The page is absent.", missing=[[offset, 1]])
+            self._cells[INVALIDATES] += 1
+            return
+        await self._remove_checked(type_, offset, conditions)
+
+    async def take(self, type_: int, offset: int) -> Page:
+        """Load one page and remove it: of several takers one gets it.
+
+        Raises:
+            PageMissing: it is absent, or another taker was first.
+            PageCorrupt: what is kept failed its check; it stays.
+        """
+        try:
+            page = await self._remove_checked(type_, offset, Preconditions())
+        except PageMissing:
+            self._cells[LOADS_MISS] += 1
+            raise
+        self._cells[LOADS + page.kind] += 1
+        return page
+
+    async def _remove_checked(self, type_: int, offset: int, conditions: Preconditions) -> Page:
+        [change] = drops(type_, [(offset, 1)])
+        for _ in range(MAX_ATTEMPTS):
+            page, change.expected = await self._look_up(type_, offset)
+            if page is None:
+                raise PageMissing("The page is absent.", missing=[[offset, 1]])
+            if not conditions.allow_change(etag_of(page.digest)):
+                raise PreconditionFailed("The page that is there does not meet the precondition.")
+            try:
+                await self._stores.drop([change])
+            except StateChanged:
+                continue
+            self._cells[INVALIDATES] += 1
+            return page
+        raise Overloaded("The page changes too often to be compared and swapped.")
+
+    async def invalidate_extent(self, type_: int, offset: int, count: int) -> int:
+        """Remove what is held of an extent; how many pages that were."""
+        results = await self._stores.drop(drops(type_, [(offset, count)]))
+        dropped = sum(result.dropped for result in results)
+        self._cells[INVALIDATES] += dropped
+        return dropped

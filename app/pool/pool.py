@@ -1,0 +1,11 @@
+"""Everything that the API asks of a pool, in one object; the parts tell the story."""
+
+from __future__ import annotations
+
+from app.pool.areas import Areas
+from app.pool.operations import Operations
+from app.pool.pages import Pages
+
+
+class Pool(Pages, Areas, Operations):
+    """Pages, the areas that they lie in (types), and the operation of the whole."""

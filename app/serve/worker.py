@@ -1,0 +1,167 @@
+"""One worker of `pagepool serve`: `python -m app.serve.worker`, its context in the environment.
+
+It runs stock uvicorn on the sockets that the supervisor bound, and ends with the supervisor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import math
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import uvicorn
+from pydantic import ValidationError
+from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
+
+from app.embedded import EmbeddedRedisError
+from app.serve.startup_refused import StartupRefused
+from app.serve.worker_context import EXIT_REFUSED, READY_MARK, REFUSAL_BYTES, REFUSAL_MARK, WorkerContext
+from app.settings import Door, Settings
+from app.telemetry_logging import configure_logging
+
+DOOR = "app.serve.door:PageDoor"
+"""Pagepool's HTTP protocol class; uvicorn imports it by this name."""
+
+ORPHAN_SECONDS = 2.0
+"""How long requests in flight get when the supervisor has been killed; embedded Redis ends at the same moment."""
+
+_REFUSALS = (StartupRefused, EmbeddedRedisError, ValidationError)
+
+
+def main() -> int:
+    """Serve until SIGTERM or the supervisor's end; the exit status."""
+    context = WorkerContext.from_environment()
+    if context is None:
+        print("app.serve.worker is started by: pagepool serve", file=sys.stderr)  # noqa: T201 - for a person
+        return 2
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(
+        target=_end_with_supervisor, args=(context.death_fd,), name="supervisor-watch", daemon=True
+    ).start()
+    try:
+        settings = Settings(_env_file=None)
+        configure_logging(settings.log_level)
+        if settings.log_level != "debug":
+            logging.getLogger("uvicorn").setLevel(logging.WARNING)  # the supervisor says when the service is up
+        return _serve(settings, context)
+    except _REFUSALS as refusal:
+        # The supervisor says it once, for all workers.
+        os.write(context.ready_fd, REFUSAL_MARK + str(refusal).encode()[:REFUSAL_BYTES])
+        return EXIT_REFUSED
+
+
+def _serve(settings: Settings, context: WorkerContext) -> int:
+    application = _Application(_load(context.application)(settings))
+    config = uvicorn_config(settings, application)
+    try:
+        config.load()
+    except OSError as error:  # the certificate or its key; ssl.SSLError is one, too
+        raise StartupRefused(f"TLS cannot be set up from PAGEPOOL_TLS_CERTIFICATE and _KEY: {error}") from error
+    server = _Server(config, context.ready_fd)
+    try:
+        server.run([socket.socket(fileno=fd) for fd in context.listen_fds])
+    except SystemExit:
+        # uvicorn's answer to a lifespan that failed; what the application raised says whether trying again may help.
+        if application.refusal is not None:
+            raise application.refusal from None
+        return 1
+    return 0
+
+
+def uvicorn_config(settings: Settings, application: ASGI3Application) -> uvicorn.Config:
+    """How uvicorn serves Pagepool, here and wherever a test does the same."""
+    return uvicorn.Config(
+        application,
+        http=DOOR if settings.door is Door.PROTOCOL else "httptools",
+        loop="uvloop",
+        ws="none",
+        interface="asgi3",
+        lifespan="on",
+        log_config=None,  # configure_logging has done it
+        access_log=False,  # Pagepool writes its own
+        proxy_headers=False,  # nothing here depends on the client's address
+        server_header=False,
+        timeout_keep_alive=math.ceil(settings.keep_alive_timeout),
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout),
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Says when it is ready, and leaves the process's exit status to `main`."""
+
+    def __init__(self, config: uvicorn.Config, ready_fd: int) -> None:
+        super().__init__(config)
+        self._ready_fd = ready_fd
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        with contextlib.suppress(OSError):  # the supervisor has gone; the death pipe says so, too
+            os.write(self._ready_fd, READY_MARK)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn would raise SIGTERM again in the end, and a clean end would look like a kill.
+        signal.signal(signal.SIGTERM, self.handle_exit)
+        yield
+
+
+class _Application:
+    """The application, with an eye on its lifespan: a refusal to start is one line, not a traceback."""
+
+    def __init__(self, application: ASGI3Application) -> None:
+        self._application = application
+        self.refusal: BaseException | None = None
+
+    def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> Any:
+        # No coroutine of its own on the way of a request.
+        if scope["type"] != "lifespan":
+            return self._application(scope, receive, send)
+        return self._lifespan(scope, receive, send)
+
+    async def _lifespan(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        failures: list[ASGISendEvent] = []
+
+        async def hold_failure(event: ASGISendEvent) -> None:
+            if event["type"] == "lifespan.startup.failed":
+                failures.append(event)  # its message is a traceback; sent below, unless the refusal says it better
+            else:
+                await send(event)
+
+        try:
+            await self._application(scope, receive, hold_failure)
+        except _REFUSALS as refusal:
+            self.refusal = refusal
+            await send({"type": "lifespan.startup.failed", "message": ""})
+        except BaseException:
+            for event in failures:
+                await send(event)
+            raise
+
+
+def _load(name: str) -> Callable[[Settings], ASGI3Application]:
+    module, _, attribute = name.partition(":")
+    return cast("Callable[[Settings], ASGI3Application]", getattr(importlib.import_module(module), attribute))
+
+
+def _end_with_supervisor(death_fd: int) -> None:
+    """Thread: end this process when the supervisor has ended, with a little time for requests in flight."""
+    os.read(death_fd, 1)
+    logging.getLogger("pagepool.serve").warning("the supervisor has ended: ending")
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(ORPHAN_SECONDS)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""What the pool needs of a store; this protocol's docstrings are its contract.
+
+Every method raises BackendUnavailable when the store cannot be reached in bounded time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.page.classify import Kind
+from app.store.chunk import ChunkMap
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Pages of each kind, and the bytes of their blobs, in one stripe, one type, or a whole pool."""
+
+    pages: int = 0
+    zero: int = 0
+    same: int = 0
+    raw: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: Counters) -> Counters:
+        return Counters(
+            self.pages + other.pages,
+            self.zero + other.zero,
+            self.same + other.same,
+            self.raw + other.raw,
+            self.bytes + other.bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeResult:
+    """What a change of one chunk did.
+
+    `refused_for_bytes` and `refused_for_pages` are 64-bit maps of the pages that were not put.
+    """
+
+    dropped: int = 0
+    is_closed: bool = False
+    limit_hits: int = 0
+    refused_for_bytes: int = 0
+    refused_for_pages: int = 0
+
+    @property
+    def refused(self) -> int:
+        """The map of all pages that were not put."""
+        return self.refused_for_bytes | self.refused_for_pages
+
+
+class StateChanged(Exception):
+    """The page was not in the expected state; nothing was changed."""
+
+
+class StoreFull(Exception):
+    """Redis refused the change for lack of memory; nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPage:
+    """A page as the store gave it: its kind, and its blob unless it is zero."""
+
+    kind: Kind
+    blob: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """A chunk as the store gave it: its map, and the blobs of the pages asked for, None where there is none."""
+
+    chunk_map: ChunkMap
+    blobs: list[bytes | None]

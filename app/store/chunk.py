@@ -1,0 +1,97 @@
+r"""A chunk's field "m": which of its 64 pages are present, and of which kind.
+
+    byte 0           4                  12         20         28         36         40
+         +-----------+------------------+----------+----------+----------+----------+
+         | check u32 | present u64      | zero u64 | same u64 | raw u64  | bytes u32|
+         +-----------+------------------+----------+----------+----------+----------+
+                                         \_______ left out where all present pages are zero _______/
+
+All little-endian; bit i stands for page 64 × chunk + i. `bytes` is the sum of the chunk's blobs, envelopes included.
+A page that is present and neither zero, same nor raw is compressed. `check` binds the field to (type, chunk), as the
+envelope's digest binds a blob, so that a reply meant for another chunk never passes for this one's zeros.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from struct import Struct
+from typing import Final
+
+from app.errors import PageCorrupt
+from app.page.classify import Kind
+from app.page.codec import address_mix
+from app.store.keys import CHUNK_SHIFT
+
+SHORT_BYTES: Final = 12
+LONG_BYTES: Final = 40
+
+_SHORT = Struct("<IQ")
+_LONG = Struct("<IQQQQI")
+assert (_SHORT.size, _LONG.size) == (SHORT_BYTES, LONG_BYTES)  # noqa: S101  sizes are part of the format
+
+FULL_MASK: Final = (1 << 64) - 1
+
+
+def check_word(type_: int, chunk: int) -> int:
+    """32 bits that tie a chunk's field "m" to its address."""
+    return address_mix(type_, chunk << CHUNK_SHIFT) >> 32
+
+
+@dataclass(slots=True)
+class ChunkMap:
+    """The decoded field "m": 64-bit maps, and the bytes held."""
+
+    present: int = 0
+    zero: int = 0
+    same: int = 0
+    raw: int = 0
+    stored_bytes: int = 0
+
+    @property
+    def blobs(self) -> int:
+        """The map of pages that have a blob."""
+        return self.present & ~self.zero
+
+    def kind(self, index: int) -> Kind | None:
+        """The kind of a page, None where it is absent."""
+        bit = 1 << index
+        if not self.present & bit:
+            return None
+        if self.zero & bit:
+            return Kind.ZERO
+        if self.same & bit:
+            return Kind.SAME
+        return Kind.RAW if self.raw & bit else Kind.COMPRESSED
+
+    def pack(self, type_: int, chunk: int) -> bytes:
+        """The field as Redis keeps it."""
+        check = check_word(type_, chunk)
+        if self.present == self.zero:
+            return _SHORT.pack(check, self.present)
+        return _LONG.pack(check, self.present, self.zero, self.same, self.raw, self.stored_bytes)
+
+
+EMPTY: Final = ChunkMap()
+
+
+def unpack(field: bytes | None, type_: int, chunk: int) -> ChunkMap:
+    """Decode a field "m" that was read for this chunk; None is an empty chunk.
+
+    Raises:
+        PageCorrupt: the field has a wrong length, belongs to another chunk, or contradicts itself.
+    """
+    if field is None:
+        return EMPTY
+    if len(field) == SHORT_BYTES:
+        check, present = _SHORT.unpack(field)
+        chunk_map = ChunkMap(present, present)
+    elif len(field) == LONG_BYTES:
+        check, present, zero, same, raw, stored_bytes = _LONG.unpack(field)
+        chunk_map = ChunkMap(present, zero, same, raw, stored_bytes)
+        if (zero | same | raw) & ~present or zero & same or zero & raw or same & raw:
+            raise PageCorrupt("A chunk's maps contradict each other.")
+    else:
+        raise PageCorrupt("A chunk's map has a wrong length.")
+    if check != check_word(type_, chunk):
+        raise PageCorrupt("A chunk's map belongs to another address.")
+    return chunk_map

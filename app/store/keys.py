@@ -1,0 +1,84 @@
+"""The whole key schema of a pool in Redis.
+
+With NS the namespace and TAG the hash tag of a stripe:
+
+    NS:pool                    hash    format, layout, page size, stripes, UUID, tunables, open or closed
+    NS:config                  hash    type → its configuration (JSON)
+    NS:p:{TAG}:TYPE:CHUNK      hash    a chunk: field "m" (see chunk.py), field <index> the blob of a page not zero
+    NS:s:{TAG}                 hash    a stripe: "id" the pool's UUID, "n" its counters, "t<TYPE>" the same of one type
+    NS:c:{TAG}:TYPE            zset    runs that hold a chunk of the type, scored by run
+    NS:r:{TAG}:TYPE            hash    run → 64-bit map of the chunks held in it
+    NS:y:{TAG}                 zset    types that hold a page in this stripe, scored by type
+
+A chunk is 64 consecutive pages, a run 64 consecutive chunks. A run lies in one stripe, so everything that one store
+touches bears one hash tag: a store is one script on one slot, on a single Redis and on a cluster alike.
+"""
+
+from __future__ import annotations
+
+from binascii import crc_hqx
+from functools import cache
+from typing import Final
+
+CHUNK_PAGES: Final = 64
+CHUNK_SHIFT: Final = 6
+RUN_CHUNKS: Final = 64
+RUN_SHIFT: Final = 6
+INDEX_MASK: Final = CHUNK_PAGES - 1
+RUN_PAGES: Final = CHUNK_PAGES * RUN_CHUNKS
+
+CLUSTER_SLOTS: Final = 16384
+STRIPES_SINGLE: Final = 16
+STRIPES_CLUSTER: Final = 1024
+
+_TYPE_FACTOR: Final = 0x9E37_79B1
+"""Spreads the first runs of many small types over the stripes."""
+
+
+def slot_of(tag: bytes) -> int:
+    """The cluster slot of a hash tag: CRC-16/XMODEM modulo 16384 (Redis Cluster specification)."""
+    return crc_hqx(tag, 0) % CLUSTER_SLOTS
+
+
+@cache
+def stripe_tags(stripes: int) -> tuple[bytes, ...]:
+    """A hash tag for each stripe, their slots spread evenly: stripe i lies in the i-th of `stripes` equal parts."""
+    tags: dict[int, bytes] = {}
+    candidate = 0
+    while len(tags) < stripes:
+        tag = b"%x" % candidate
+        tags.setdefault(slot_of(tag) * stripes // CLUSTER_SLOTS, tag)
+        candidate += 1
+    return tuple(tags[stripe] for stripe in range(stripes))
+
+
+class KeySchema:
+    """The names of one pool's keys."""
+
+    def __init__(self, namespace: str, stripes: int) -> None:
+        self.namespace = namespace.encode()
+        self.stripes = stripes
+        self.tags = stripe_tags(stripes)
+        self.pool = b"%b:pool" % self.namespace
+        self.config = b"%b:config" % self.namespace
+        self.stripe_keys = tuple(b"%b:s:{%b}" % (self.namespace, tag) for tag in self.tags)
+        self.types_keys = tuple(b"%b:y:{%b}" % (self.namespace, tag) for tag in self.tags)
+        self._chunk_prefixes = tuple(b"%b:p:{%b}:" % (self.namespace, tag) for tag in self.tags)
+        self._runs_prefixes = tuple(b"%b:c:{%b}:" % (self.namespace, tag) for tag in self.tags)
+        self._maps_prefixes = tuple(b"%b:r:{%b}:" % (self.namespace, tag) for tag in self.tags)
+
+    def stripe_of(self, type_: int, chunk: int) -> int:
+        """The stripe of a chunk: neighbouring runs lie in neighbouring stripes."""
+        return (type_ * _TYPE_FACTOR + (chunk >> RUN_SHIFT)) % self.stripes
+
+    def chunk(self, stripe: int, type_: int, chunk: int) -> bytes:
+        """The hash of a chunk."""
+        return b"%b%d:%d" % (self._chunk_prefixes[stripe], type_, chunk)
+
+    def runs(self, stripe: int, type_: int) -> bytes:
+        """The sorted set of runs that a type holds in a stripe."""
+        return b"%b%d" % (self._runs_prefixes[stripe], type_)
+
+    def maps(self, stripe: int, type_: int) -> bytes:
+        """The hash of chunk maps, one for each run that a type holds in a stripe."""
+        return b"%b%d" % (self._maps_prefixes[stripe], type_)

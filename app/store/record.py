@@ -1,0 +1,173 @@
+"""The pool's record in Redis: its format and identity, its tunables, whether it is open or closed, what it lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from app.errors import BackendUnavailable
+from app.store.keys import CHUNK_PAGES, RUN_CHUNKS, STRIPES_CLUSTER, STRIPES_SINGLE, KeySchema
+from app.store.multiplexer import pack_command
+from app.store.nodes import Nodes
+from app.store.replies import checked
+from app.store.scripts import MARK_STRIPE, OPEN_POOL, call_script
+
+FORMAT: Final = 1
+LAYOUT: Final = f"hash/{CHUNK_PAGES}/{RUN_CHUNKS}"
+
+_STATE_FIELDS: Final = (b"id", b"version", b"full", b"lost")
+
+
+class PoolMismatch(Exception):
+    """The pool in Redis was made with another format, page size or layout."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordState:
+    """What changes in a record while services run."""
+
+    version: int
+    """Grows with every change of a tunable or a type's configuration."""
+    is_full: bool
+    is_lost: bool
+    """The record itself was lost once, so that types' configurations may be gone."""
+
+
+class PoolRecord:
+    """One pool's record, as this process knows it."""
+
+    def __init__(self, nodes: Nodes, namespace: str, fields: Mapping[bytes, bytes]) -> None:
+        self._nodes = nodes
+        self._fields = dict(fields)
+        self.pool_id = fields[b"id"]
+        self.keys = KeySchema(namespace, int(fields[b"stripes"]))
+
+    @classmethod
+    async def open(
+        cls, nodes: Nodes, namespace: str, *, page_size: int, stripes: int, parameters: Mapping[str, Any]
+    ) -> PoolRecord:
+        """The record of the pool in this namespace; a new one is made where there is none.
+
+        Args:
+            nodes: connections.
+            namespace: prefix of every key.
+            page_size: bytes in a page.
+            stripes: stripes of a new pool; 0 for the default.
+            parameters: first values of a new pool's tunables.
+
+        Raises:
+            PoolMismatch: the pool there does not fit.
+            BackendUnavailable: Redis is out of reach.
+        """
+        new = {
+            "format": FORMAT,
+            "layout": LAYOUT,
+            "page_size": page_size,
+            "stripes": stripes or (STRIPES_CLUSTER if nodes.is_cluster else STRIPES_SINGLE),
+            "id": secrets.token_hex(16),
+            "version": 1,
+            **{f"parameter:{name}": json.dumps(value) for name, value in parameters.items()},
+        }
+        key = KeySchema(namespace, 1).pool
+        arguments = [part for pair in new.items() for part in pair]
+        _, flat = await call_script(nodes.of_key(key), OPEN_POOL, [key], arguments)
+        record = cls(nodes, namespace, dict(zip(flat[::2], flat[1::2], strict=True)))
+        record._check_fits(page_size)
+        if b"ready" not in record._fields:
+            # Made now, or by a service that was killed before it had marked every stripe.
+            for stripe in range(record.keys.stripes):
+                await record.mark_stripe(stripe, was_lost=False)
+            checked(await nodes.of_key(key).send(pack_command((b"HSET", key, b"ready", 1))))
+        return record
+
+    def _check_fits(self, page_size: int) -> None:
+        for name, ours in (("format", FORMAT), ("layout", LAYOUT), ("page_size", page_size)):
+            theirs = self._fields.get(name.encode(), b"").decode()
+            if theirs != str(ours):
+                raise PoolMismatch(f"The pool in Redis has {name} {theirs or 'unknown'}, this service has {ours}.")
+
+    # Tunables and state
+
+    async def read_parameters(self) -> tuple[int, dict[str, Any]]:
+        """The record's version, and the tunables."""
+        key = self.keys.pool
+        flat = checked(await self._nodes.of_key(key).send(pack_command((b"HGETALL", key))))
+        fields = dict(zip(flat[::2], flat[1::2], strict=True))
+        if fields.get(b"id") != self.pool_id:
+            raise BackendUnavailable("The pool's record is gone.")
+        prefix = b"parameter:"
+        values = {
+            name.removeprefix(prefix).decode(): json.loads(value)
+            for name, value in fields.items()
+            if name.startswith(prefix)
+        }
+        self._fields = fields
+        return int(fields[b"version"]), values
+
+    async def write_parameters(self, values: Mapping[str, Any]) -> int:
+        """Set tunables; the version that bears them."""
+        key, connection = self.keys.pool, self._nodes.of_key(self.keys.pool)
+        pairs = [part for name, value in values.items() for part in (f"parameter:{name}", json.dumps(value))]
+        sent = [connection.send(pack_command((b"HSET", key, *pairs)))] if pairs else []
+        sent.append(connection.send(pack_command((b"HINCRBY", key, b"version", 1))))
+        return int([checked(await reply) for reply in sent][-1])
+
+    async def read_state(self) -> RecordState:
+        """What other workers may have changed; a record that is gone is written again, and called lost."""
+        key = self.keys.pool
+        reply = checked(await self._nodes.of_key(key).send(pack_command((b"HMGET", key, *_STATE_FIELDS))))
+        identifier, version, full, lost = reply
+        if identifier != self.pool_id:
+            if identifier is not None:
+                self.pool_id = identifier
+            else:
+                await self._restore()
+                return RecordState(int(self._fields[b"version"]), is_full=False, is_lost=True)
+        return RecordState(int(version or 0), full == b"1", lost == b"1")
+
+    async def _restore(self) -> None:
+        """Redis lost the record (flushed, or come back empty): write what this process knows, marked as lost."""
+        fields = {**self._fields, b"lost": b"1", b"full": b"0"}
+        arguments = [part for pair in fields.items() for part in pair]
+        await call_script(self._nodes.of_key(self.keys.pool), OPEN_POOL, [self.keys.pool], arguments)
+        for stripe in range(self.keys.stripes):
+            await self.mark_stripe(stripe, was_lost=True)
+
+    async def write_full(self, *, is_full: bool) -> None:
+        """Say for all workers whether the pool is closed."""
+        command = pack_command((b"HSET", self.keys.pool, b"full", int(is_full)))
+        checked(await self._nodes.of_key(self.keys.pool).send(command))
+
+    async def mark_stripe(self, stripe: int, *, was_lost: bool) -> None:
+        """Put the pool's identity on a stripe that bears none; a stripe that bore it once lost its pages."""
+        key = self.keys.stripe_keys[stripe]
+        answer = await call_script(self._nodes.stores(stripe), MARK_STRIPE, [key], [self.pool_id, int(was_lost)])
+        if answer < 0:
+            raise BackendUnavailable("A stripe belongs to another pool.")
+
+    # Types' configurations
+
+    async def read_configurations(self) -> dict[int, str]:
+        """The configuration (JSON) of every type that has one."""
+        flat = checked(await self._of_config(b"HGETALL", self.keys.config))
+        return {int(type_): text.decode() for type_, text in zip(flat[::2], flat[1::2], strict=True)}
+
+    async def read_configuration(self, type_: int) -> str | None:
+        """The configuration (JSON) of a type, None where it has none."""
+        text = checked(await self._of_config(b"HGET", self.keys.config, type_))
+        return None if text is None else text.decode()
+
+    async def write_configuration(self, type_: int, text: str) -> None:
+        """Set a type's configuration."""
+        checked(await self._of_config(b"HSET", self.keys.config, type_, text))
+
+    async def delete_configuration(self, type_: int) -> None:
+        """Forget a type's configuration."""
+        checked(await self._of_config(b"HDEL", self.keys.config, type_))
+
+    def _of_config(self, *command: bytes | int | str) -> asyncio.Future[Any]:
+        return self._nodes.of_key(self.keys.config).send(pack_command(command))

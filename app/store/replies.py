@@ -1,0 +1,62 @@
+"""What Redis's error replies mean; a test names them all."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import hiredis
+
+from app.errors import BackendUnavailable, PageCorrupt, PagepoolError
+from app.store.base import StoreFull
+
+ReplyError = hiredis.ReplyError
+
+TRANSIENT: Final = frozenset(
+    {
+        "LOADING",
+        "READONLY",
+        "MASTERDOWN",
+        "CLUSTERDOWN",
+        "TRYAGAIN",
+        "MOVED",
+        "ASK",
+        "NOREPLICAS",
+        "MISCONF",
+        "BUSY",
+        "NOAUTH",
+        "WRONGPASS",
+        "NOPERM",
+        "UNKILLABLE",
+        "EXECABORT",
+        "ERR",
+    }
+)
+"""The first words of replies that say that Redis cannot serve this now."""
+
+
+def error_of(reply: ReplyError) -> PagepoolError | StoreFull:
+    """The error that a reply stands for."""
+    text = str(reply)
+    code = text.partition(" ")[0]
+    if code == "OOM" or "OOM command not allowed" in text:
+        return StoreFull(text)
+    if code == "WRONGTYPE":
+        return PageCorrupt("A key of the pool is of a foreign type.")
+    return BackendUnavailable(f"Redis answered {code if code in TRANSIENT else 'with an unknown error'}.")
+
+
+def checked(reply: Any) -> Any:
+    """The reply, unless it is an error.
+
+    Raises:
+        StoreFull: Redis lacks memory.
+        PagepoolError: any other error.
+    """
+    if isinstance(reply, ReplyError):
+        raise error_of(reply)
+    return reply
+
+
+def is_no_script(reply: Any) -> bool:
+    """Whether Redis does not know the script: flushed, restarted, or a promoted replica."""
+    return isinstance(reply, ReplyError) and str(reply).startswith("NOSCRIPT")

@@ -1,0 +1,106 @@
+"""The packed header of `change_chunk.lua`: what is put and dropped in one chunk, and how pages are admitted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from struct import Struct
+from typing import Final
+
+_HEADER: Final = Struct("<dIBBBBBQQQQQBBBBdBddd")
+_pack = _HEADER.pack
+
+UNBOUNDED: Final = float("inf")
+
+
+class Status(IntEnum):
+    """How a script ended; nothing was written unless it is DONE."""
+
+    DONE = 0
+    LATE = 1
+    LOST = 2
+    CHANGED = 3
+
+
+@dataclass(slots=True)
+class ChunkChange:
+    """Pages of one chunk to put and to drop; 64-bit maps, bit i for page 64 × chunk + i.
+
+    `blobs` are the blobs of `blob_map`, by ascending index; `same_map` and `raw_map` are subsets of `blob_map`.
+    """
+
+    type: int
+    chunk: int
+    zero_map: int = 0
+    same_map: int = 0
+    raw_map: int = 0
+    blob_map: int = 0
+    drop_map: int = 0
+    blobs: list[bytes] | tuple[bytes, ...] = ()
+    blob_bytes: int = 0
+    expected: bytes = b""
+
+    @property
+    def put_map(self) -> int:
+        """The map of all pages to put."""
+        return self.zero_map | self.blob_map
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a script needs to admit page by page: differences to the totals, in bytes and pages.
+
+    `headroom` is limit minus pool_bytes, `reopen` is the accept threshold minus pool_bytes, `pages` is how many pages
+    may yet appear.
+    """
+
+    headroom: float = UNBOUNDED
+    reopen: float = UNBOUNDED
+    pages: float = UNBOUNDED
+    is_closed: bool = False
+
+
+def pack_header(
+    change: ChunkChange, *, deadline: float, check: int, place: int, room: Room | None, refuse: bool, keep: bool
+) -> bytes:
+    """The header of one change.
+
+    Args:
+        change: what to put and drop.
+        deadline: the latest moment to take effect, in microseconds of Redis's clock.
+        check: the word that ties the chunk's map to its address.
+        place: the chunk's place in its run, 0 … 63.
+        room: decide page by page with this; None where every page is known to fit.
+        refuse: refuse all pages that have a blob (after Redis lacked memory).
+        keep: refused pages leave what was there (an image's write).
+    """
+    zero_map, same_map, raw_map, blob_map = change.zero_map, change.same_map, change.raw_map, change.blob_map
+    touched = zero_map | blob_map | change.drop_map
+    exact = room is not None
+    room = room or _NO_ROOM
+    return _pack(
+        deadline,
+        check,
+        place,
+        (touched & -touched).bit_length() - 1 if touched else 0,
+        exact,
+        refuse,
+        keep,
+        zero_map,
+        same_map,
+        raw_map,
+        blob_map,
+        change.drop_map,
+        zero_map.bit_count(),
+        same_map.bit_count(),
+        raw_map.bit_count(),
+        blob_map.bit_count(),
+        change.blob_bytes,
+        room.is_closed,
+        room.headroom,
+        room.reopen,
+        room.pages,
+    )
+
+
+_NO_ROOM: Final = Room()

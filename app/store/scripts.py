@@ -1,0 +1,41 @@
+"""The Lua scripts: their text, and the digest that Redis knows them by."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Final
+
+from app.store.multiplexer import Multiplexer, pack_command
+from app.store.replies import checked, is_no_script
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script's text and its SHA-1 in hexadecimal, as EVALSHA takes it."""
+
+    text: bytes
+    sha: bytes
+
+
+def _read(name: str) -> Script:
+    text = resources.files(__package__).joinpath(name).read_bytes()
+    return Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest().encode())
+
+
+CHANGE_CHUNK: Final = _read("change_chunk.lua")
+READ_RUN: Final = _read("read_run.lua")
+OPEN_POOL: Final = _read("open_pool.lua")
+MARK_STRIPE: Final = _read("mark_stripe.lua")
+ALL: Final = (CHANGE_CHUNK, READ_RUN, OPEN_POOL, MARK_STRIPE)
+
+
+async def call_script(connection: Multiplexer, script: Script, keys: Sequence[bytes], arguments: Sequence[Any]) -> Any:
+    """Run a script and check its reply; its text follows where Redis does not know it."""
+    tail = (len(keys), *keys, *arguments)
+    reply = await connection.send(pack_command((b"EVALSHA", script.sha, *tail)))
+    if is_no_script(reply):
+        reply = await connection.send(pack_command((b"EVAL", script.text, *tail)))
+    return checked(reply)

@@ -1,0 +1,146 @@
+"""What a worker process holds: built in order, closed in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from app.api.limits import InFlight
+from app.embedded import EmbeddedRedis
+from app.pool.parameters import Parameters
+from app.pool.pool import Pool
+from app.pool.state import PoolState
+from app.serve.startup_refused import StartupRefused
+from app.serve.worker_context import WorkerContext
+from app.settings import Settings
+from app.store.endpoint import Endpoint
+from app.store.nodes import Nodes
+from app.store.record import PoolMismatch, PoolRecord
+from app.store.redis import RedisStore
+from app.telemetry import Telemetry
+from app.telemetry_cells import PARAMETERS_VERSION
+
+DEFAULT_SHARE_OF_MEMORY = 0.2
+"""The limit of a pool on an embedded Redis, as zswap's max_pool_percent has it, unless the settings say another."""
+
+TUNABLES = tuple(Parameters.model_fields)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessContext:
+    """The singletons of one process."""
+
+    settings: Settings
+    telemetry: Telemetry
+    pool: Pool
+    in_flight: InFlight
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings) -> AsyncIterator[ProcessContext]:
+        """Build everything; under a foreign ASGI server the embedded Redis too.
+
+        Raises:
+            StartupRefused: these settings do not fit the pool in Redis, or Redis cannot be reached.
+            EmbeddedRedisError: no redis-server, or its home is in use.
+        """
+        worker = WorkerContext.from_environment()
+        async with AsyncExitStack() as stack:
+            endpoint = await _endpoint(settings, worker, stack)
+            telemetry = _telemetry(worker)
+            stack.callback(telemetry.close)
+            nodes = Nodes(endpoint, settings)
+            stack.push_async_callback(nodes.close)
+            await nodes.start()
+            if not await nodes.wait_reachable(settings.redis_timeout):
+                raise StartupRefused(f"Redis cannot be reached: {nodes.last_error}")
+            record = await _open_record(nodes, settings)
+            store = RedisStore(nodes, record)
+            if worker is None or worker.writes_tunables:
+                await _write_tunables(record, settings)
+
+            def publish_version(version: int) -> None:
+                telemetry.cells[PARAMETERS_VERSION] = version
+
+            state = PoolState(record, store, settings.page_size, publish_version)
+            await state.look_at_record()
+            await state.look()
+            watcher = asyncio.create_task(state.watch(), name="pool state")
+            stack.push_async_callback(_end, watcher)
+            threads = _encoder_threads(stack)
+            pool = Pool(settings, store, record, state, telemetry, threads)
+            yield cls(settings, telemetry, pool, InFlight(settings, telemetry))
+
+
+async def _endpoint(settings: Settings, worker: WorkerContext | None, stack: AsyncExitStack) -> Endpoint:
+    if settings.redis_url is not None:
+        try:
+            return Endpoint.from_url(settings.redis_url.get_secret_value(), settings.redis_ca_file)
+        except ValueError as error:
+            raise StartupRefused(str(error)) from error
+    if worker is not None and worker.redis_socket is not None:
+        return Endpoint(path=str(worker.redis_socket))
+    embedded = EmbeddedRedis(settings)
+    await asyncio.to_thread(embedded.start)
+    stack.push_async_callback(asyncio.to_thread, embedded.stop)
+    return Endpoint(path=str(embedded.socket_path))
+
+
+def _telemetry(worker: WorkerContext | None) -> Telemetry:
+    if worker is None:
+        return Telemetry()
+    return Telemetry(worker.telemetry_fd, worker.index, worker.workers)
+
+
+async def _open_record(nodes: Nodes, settings: Settings) -> PoolRecord:
+    parameters = Parameters.from_settings(settings).model_dump(mode="json")
+    if settings.max_pool_bytes is None and settings.is_embedded:
+        parameters["max_pool_bytes"] = int(memory_bytes() * DEFAULT_SHARE_OF_MEMORY)
+    try:
+        return await PoolRecord.open(
+            nodes,
+            settings.namespace,
+            page_size=settings.page_size,
+            stripes=settings.stripes,
+            parameters=parameters,
+        )
+    except PoolMismatch as error:
+        raise StartupRefused(str(error)) from error
+
+
+async def _write_tunables(record: PoolRecord, settings: Settings) -> None:
+    """A tunable that the environment gives explicitly is written once, when a service starts."""
+    given: dict[str, Any] = settings.model_dump(mode="json", include=settings.model_fields_set & set(TUNABLES))
+    if given:
+        await record.write_parameters(given)
+
+
+def memory_bytes() -> int:
+    """The memory of this machine, or of the cgroup if that has less."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            with open(path, encoding="ascii") as file:  # noqa: PTH123  a kernel file, read once
+                text = file.read().strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            memory = min(memory, int(text))
+    return memory
+
+
+def _encoder_threads(stack: AsyncExitStack) -> ThreadPoolExecutor | None:
+    """A thread to compress in, where there is a core for it: lz4 and zstd let go of the interpreter."""
+    if (os.cpu_count() or 1) < 2:  # noqa: PLR2004
+        return None
+    return stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="encode"))
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

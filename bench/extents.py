@@ -1,0 +1,133 @@
+"""512 pages a request: octet-stream, frames, and frames with LZ4 made by the client.
+
+Beside webdis's single pages, and beside the limit: a bare loop of LZ4 over the same pages on one core.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+
+import lz4.block
+from pagepool_client.frames import decode_answer, encode_pages
+
+from bench import servers, singles
+from bench.context import Context
+from bench.load import Client, Request, prepare, wrk
+from bench.measurement import BenchError, Section, interleave
+from bench.sample_pages import PAGE_SIZE, compressible, extents, split
+
+EXTENT_PAGES = 512
+CONNECTIONS = 4
+BARE = "bare LZ4 loop"
+PLAIN, FRAMES, FRAMES_LZ4 = "octet-stream", "frames", "frames with LZ4"
+PUT, GET = "PUT", "GET"
+_TYPES = {PLAIN: 1, FRAMES: 2, FRAMES_LZ4: 3}
+
+
+def _requests(form: str, bodies: list[bytes]) -> tuple[list[Request], list[Request]]:
+    """Stores and loads of all extents in one form."""
+    type_ = _TYPES[form]
+    stores, loads = [], []
+    for index, body in enumerate(bodies):
+        offset = index * EXTENT_PAGES
+        if form == PLAIN:
+            path = f"/v1/pages/{type_}/{offset}"
+            sent = body
+        else:
+            path = f"/v1/frames/{type_}/{offset}"
+            sent = encode_pages(body, offset, PAGE_SIZE, lz4=form == FRAMES_LZ4).body
+        stores.append(Request("PUT", path, sent))
+        query = "&lz4=1" if form == FRAMES_LZ4 else ""
+        loads.append(Request("GET", f"{path}?count={EXTENT_PAGES}{query}"))
+    return stores, loads
+
+
+def _check(port: int, form: str, bodies: list[bytes], stores: list[Request], loads: list[Request]) -> None:
+    client = Client(port)
+    try:
+        for store in stores:
+            client.send(store)
+        for index, (body, load) in enumerate(zip(bodies, loads, strict=True)):
+            answer = client.send(load)
+            if form != PLAIN:
+                frames = decode_answer(answer, PAGE_SIZE, [(index * EXTENT_PAGES, EXTENT_PAGES)])
+                answer = b"".join(b"".join(f.buffers) or bytes(f.count * PAGE_SIZE) for f in frames)
+            if answer != body:
+                raise BenchError(f"{load.path} answered other bytes than were stored")
+    finally:
+        client.close()
+
+
+def bare_loops(bodies: list[bytes], seconds: float) -> dict[str, Callable[[], float]]:
+    """Pages a second of lz4.block alone over the same pages, one core: what no service in Python can pass."""
+    pages = [page for body in bodies for page in split(body)]
+    blocks = [lz4.block.compress(page, store_size=False) for page in pages]
+
+    def compress() -> float:
+        return _rate(lambda: [lz4.block.compress(page, store_size=False) for page in pages], len(pages), seconds)
+
+    def decompress() -> float:
+        return _rate(
+            lambda: [lz4.block.decompress(block, uncompressed_size=PAGE_SIZE) for block in blocks], len(pages), seconds
+        )
+
+    return {PUT: compress, GET: decompress}
+
+
+def _rate(work: Callable[[], object], count: int, seconds: float) -> float:
+    started = time.perf_counter()
+    done = 0
+    while (elapsed := time.perf_counter() - started) < seconds:
+        work()
+        done += count
+    return done / elapsed
+
+
+def run(context: Context) -> Section:
+    """Pages a second, by form."""
+    section = Section("extents", f"{EXTENT_PAGES} pages a request, {CONNECTIONS} connections, 1 worker", reference=BARE)
+    bodies = extents(EXTENT_PAGES)[: 16 if context.is_quick else 32]
+    bare = bare_loops(bodies, context.seconds)
+    tasks: dict[str, dict[str, Callable[[], float]]] = {PUT: {}, GET: {}}
+    with ExitStack() as stack:
+        try:
+            pool = stack.enter_context(servers.pagepool(context.home / "p"))
+            for form, type_ in _TYPES.items():
+                stores, loads = _requests(form, bodies)
+                _check(pool.port, form, bodies, stores, loads)
+                for task, requests in ((PUT, stores), (GET, loads)):
+                    file = prepare(requests, context.home / f"{type_}.{task}")
+                    tasks[task][form] = partial(_pages_a_second, pool.port, file, context.seconds)
+        except BenchError as error:
+            section.notes.append(f"pagepool: left out: {error}")
+        _add_webdis(context, stack, section, tasks)
+        for task, loads_by_peer in tasks.items():
+            loads_by_peer[BARE] = bare[task]
+            section.add(task, "pages/s", interleave(context.rounds, loads_by_peer, section.notes))
+    return section
+
+
+def _pages_a_second(port: int, file: object, seconds: float) -> float:
+    return EXTENT_PAGES * wrk(port, file, seconds, CONNECTIONS)  # type: ignore[arg-type]
+
+
+def _add_webdis(
+    context: Context, stack: ExitStack, section: Section, tasks: dict[str, dict[str, Callable[[], float]]]
+) -> None:
+    """Webdis's single pages, in the same rounds."""
+    pages = compressible(2048)
+    redis_socket = stack.enter_context(servers.redis(context.home / "r"))
+    for threads in (1, 2):
+        name = f"{singles.WEBDIS} single pages, {threads} thread{'s' * (threads > 1)}"
+        try:
+            server = stack.enter_context(servers.webdis(context.home / f"w{threads}", redis_socket, threads))
+            peer = singles.Peer(name, server.port, "/SET/{}-{}".format, "/GET/{}-{}.txt".format)
+            files = singles.write_requests(context, peer, pages)
+        except BenchError as error:
+            section.notes.append(f"{name}: left out: {error}")
+            continue
+        tasks[PUT][name] = partial(wrk, server.port, files[singles.PUT], context.seconds)
+        tasks[GET][name] = partial(wrk, server.port, files[singles.GET], context.seconds)

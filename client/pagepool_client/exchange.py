@@ -1,0 +1,93 @@
+"""Between a call and httpx: where the service is, what a request bears, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from pagepool_client.answers import error_of
+from pagepool_client.calls import Call
+from pagepool_client.errors import AnswerTimedOut, BrokenAnswer, NoAnswer, NotReachable
+
+T = TypeVar("T")
+
+try:
+    _VERSION = version("pagepool-client")
+except PackageNotFoundError:  # carried by the service's own distribution
+    _VERSION = "0"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a service listens: `http://host:port`, `https://…`, or `unix:/path/of.sock`."""
+
+    url: str
+    uds: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an address.
+
+        Raises:
+            ValueError: it is neither an HTTP URL nor a socket's path.
+        """
+        scheme, _, rest = text.partition(":")
+        if scheme == "unix":
+            path = rest.removeprefix("//")
+            if path.startswith("/"):
+                return cls("http://localhost", path)
+        elif scheme in {"http", "https"} and rest.startswith("//") and len(rest) > 2:  # noqa: PLR2004 - "//"
+            return cls(text.rstrip("/"), None)
+        raise ValueError(f"{text!r} is not an address: http://HOST:PORT, https://HOST:PORT or unix:/PATH.")
+
+    def __str__(self) -> str:
+        return self.url if self.uds is None else f"unix:{self.uds}"
+
+    def client_options(self, token: str | None) -> dict[str, Any]:
+        """What the sync and the async httpx client are both given.
+
+        The environment's proxies are not asked: a page cache stands near its clients. Compressed answers are not
+        asked for: the bytes that come are the bytes that are counted.
+        """
+        headers = {"User-Agent": f"pagepool-client/{_VERSION}", "Accept-Encoding": "identity"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        return {"base_url": self.url, "headers": headers, "trust_env": False, "follow_redirects": False}
+
+
+def request_options(call: Call[Any]) -> dict[str, Any]:
+    """A call as the arguments of `httpx.Client.request`."""
+    return {
+        "method": call.method,
+        "url": call.path,
+        "params": dict(call.params) or None,
+        "headers": dict(call.headers),
+        "content": call.content,
+    }
+
+
+def read_answer(call: Call[T], answer: httpx.Response) -> T:
+    """What the call's answer says.
+
+    Raises:
+        Problem: the service said no.
+        BrokenAnswer: the answer is not what the protocol says it is.
+    """
+    if answer.status_code not in call.accepted:
+        raise error_of(answer)
+    try:
+        return call.parse(answer)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BrokenAnswer(f"The answer to {call.method} {call.path} lacks what it should say.") from error
+
+
+def no_answer(cause: httpx.TransportError, address: Address) -> NoAnswer:
+    """The error for a request that httpx could not bring to its end."""
+    if isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout):
+        return NotReachable(f"No Pagepool service answers at {address} ({cause}).")
+    if isinstance(cause, httpx.TimeoutException):
+        return AnswerTimedOut(f"The service at {address} did not answer in time.")
+    return NoAnswer(f"The connection to {address} was cut before the answer was whole ({cause}).")

@@ -1,0 +1,117 @@
+"""Where exported pages go: a sparse file, or whatever takes bytes in order."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+_BUFFERS_AT_ONCE = 512
+"""Below every system's IOV_MAX."""
+
+_ZEROS = bytes(1 << 20)
+
+
+class Sink(Protocol):
+    """Takes bytes in ascending order; what is skipped reads as zeros."""
+
+    def write(self, position: int, buffers: Sequence[bytes]) -> None: ...
+
+    def finish(self, length: int) -> None: ...
+
+
+class SparseFile:
+    """A regular file of its own, empty at first: what is skipped becomes a hole."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        os.ftruncate(descriptor, 0)
+
+    def write(self, position: int, buffers: Sequence[bytes]) -> None:
+        """Write buffers, one after the other, at a position."""
+        for start in range(0, len(buffers), _BUFFERS_AT_ONCE):
+            batch = buffers[start : start + _BUFFERS_AT_ONCE]
+            length = sum(map(len, batch))
+            written = os.pwritev(self._descriptor, batch, position)
+            if written < length:  # rare (a full disk says so only at the next write): the rest, plainly
+                rest = b"".join(batch)[written:]
+                at = position + written
+                while rest:
+                    count = os.pwrite(self._descriptor, rest, at)
+                    rest, at = rest[count:], at + count
+            position += length
+
+    def finish(self, length: int) -> None:
+        """Give the file its length: a hole at its end has been written by nobody."""
+        os.ftruncate(self._descriptor, length)
+
+
+class Stream:
+    """A pipe, a device, or an object with `write`: what is skipped is written as zeros."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._position = 0
+
+    def write(self, position: int, buffers: Sequence[bytes]) -> None:
+        """Write buffers, one after the other, after zeros up to the position."""
+        self._fill(position)
+        for buffer in buffers:
+            self._put(buffer)
+
+    def finish(self, length: int) -> None:
+        """Write zeros up to the length."""
+        self._fill(length)
+        self._file.flush()
+
+    def _fill(self, position: int) -> None:
+        while self._position < position:
+            self._put(_ZEROS[: position - self._position])
+
+    def _put(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]  # an unbuffered file may take less than all
+        self._position += len(data)
+
+
+@contextmanager
+def open_sink(target: BinaryIO | str | os.PathLike[str]) -> Iterator[Sink]:
+    """A place to write to.
+
+    A regular file named by its path is replaced only once all is written: an export that fails leaves what was there.
+    """
+    if isinstance(target, str | os.PathLike):
+        with _open_path(Path(target)) as sink:
+            yield sink
+    else:
+        yield _sink_of(target)
+
+
+@contextmanager
+def _open_path(path: Path) -> Iterator[Sink]:
+    if path.exists() and not path.is_file():
+        with path.open("wb", buffering=0) as device:
+            yield Stream(device)
+        return
+    path = path.resolve()  # through a symbolic link, so that the link stays one
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("xb", buffering=0) as file:
+            if path.exists():
+                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
+            yield SparseFile(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _sink_of(file: BinaryIO) -> Sink:
+    try:
+        descriptor = file.fileno()
+    except OSError:
+        return Stream(file)
+    return SparseFile(descriptor) if stat.S_ISREG(os.fstat(descriptor).st_mode) else Stream(file)

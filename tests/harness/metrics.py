@@ -1,0 +1,82 @@
+"""What /metrics says, by name and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
+
+KINDS = ("zero", "same", "compressed", "raw")
+LOAD_RESULTS = ("hit_zero", "hit_same", "hit_compressed", "hit_raw", "miss")
+REJECT_REASONS = ("pool_full", "metadata_full", "disabled", "redis_oom", "compress_fail")
+REDIS_GAUGES = (
+    "pagepool_pool_bytes",
+    "pagepool_logical_bytes",
+    "pagepool_stored_pages",
+    "pagepool_zero_pages",
+    "pagepool_same_filled_pages",
+    "pagepool_incompressible_pages",
+    "pagepool_redis_used_memory_bytes",
+)
+GAUGES = (*REDIS_GAUGES, "pagepool_pool_limit_bytes", "pagepool_pool_full", "pagepool_redis_up")
+COUNTERS: dict[str, dict[str, tuple[str, ...]]] = {
+    "pagepool_stores_total": {"kind": KINDS},
+    "pagepool_loads_total": {"result": LOAD_RESULTS},
+    "pagepool_invalidates_total": {},
+    "pagepool_pool_limit_hit_total": {},
+    "pagepool_rejects_total": {"reason": REJECT_REASONS},
+    "pagepool_decode_failures_total": {},
+}
+HISTOGRAMS = {"pagepool_request_seconds": {"operation", "status_class"}, "pagepool_redis_seconds": {"operation"}}
+
+Series = tuple[str, frozenset[tuple[str, str]]]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """One scrape."""
+
+    samples: Mapping[Series, float]
+
+    @classmethod
+    def parse(cls, text: str) -> Metrics:
+        """Parse the Prometheus text format; a series twice is an error."""
+        samples: dict[Series, float] = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                series = (sample.name, frozenset(sample.labels.items()))
+                assert series not in samples, f"{series} twice"
+                samples[series] = sample.value
+        return cls(samples)
+
+    def has(self, name: str, **labels: str) -> bool:
+        """Whether the series is there."""
+        return (name, frozenset(labels.items())) in self.samples
+
+    def value(self, name: str, **labels: str) -> float:
+        """The value of a series; fails when it is not there."""
+        series = (name, frozenset(labels.items()))
+        assert series in self.samples, f"no series {name} {labels}"
+        return self.samples[series]
+
+    def counters(self) -> dict[str, float]:
+        """Every counter that the contract names, as `name` or `name.label value`."""
+        found: dict[str, float] = {}
+        for name, labels in COUNTERS.items():
+            short = name.removeprefix("pagepool_").removesuffix("_total")
+            if not labels:
+                found[short] = self.value(name)
+            for label, values in labels.items():
+                for value in values:
+                    found[f"{short}.{value}"] = self.value(name, **{label: value})
+        return found
+
+    def since(self, before: Metrics) -> dict[str, float]:
+        """The counters that grew since an earlier scrape, and by how much."""
+        earlier = before.counters()
+        return {name: value - earlier[name] for name, value in self.counters().items() if value != earlier[name]}
+
+    def label_values(self, name: str, label: str) -> set[str]:
+        """All values that a label has in the series of a name."""
+        return {dict(labels)[label] for series, labels in self.samples if series == name and label in dict(labels)}
