@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse
@@ -61,17 +62,21 @@ def create_app(settings: Settings | None = None, *, context: Context | None = No
     return app
 
 
-def _lifespan(settings: Settings, context: Context | None) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(
+    settings: Settings, context: Context | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]:
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
         if context is not None:
-            yield
+            yield {}
             return
         # Only a service that runs needs Redis and what speaks to it; `pagepool openapi` does not.
+        from app.serve.door_context import DoorContext  # noqa: PLC0415
         from app.wiring import ProcessContext  # noqa: PLC0415
 
         async with ProcessContext.open(settings) as opened:
             app.state.context = opened
-            yield
+            # uvicorn gives the lifespan's state to its protocol class: the protocol door finds its context there.
+            yield {"door": DoorContext(opened)}
 
     return lifespan

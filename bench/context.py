@@ -17,7 +17,7 @@ class Context:
     @property
     def rounds(self) -> int:
         """How often all peers are measured in turn."""
-        return 3 if self.is_quick else 5
+        return 2 if self.is_quick else 5
 
     @property
     def seconds(self) -> float:

@@ -75,7 +75,7 @@ def run(context: Context) -> Section:
             return stack.enter_context(servers.nbdkit(context.home / "np", "curl", url))
 
         def start_nginx() -> servers.NbdServer:
-            server = stack.enter_context(servers.nginx(context.home / "x", folder))
+            server = stack.enter_context(servers.nginx(context.home / "x", folder, "/image"))
             url = f"url=http://127.0.0.1:{server.port}/image"
             return stack.enter_context(servers.nbdkit(context.home / "nx", "curl", url))
 

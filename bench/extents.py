@@ -118,7 +118,7 @@ def _add_webdis(
     context: Context, stack: ExitStack, section: Section, tasks: dict[str, dict[str, Callable[[], float]]]
 ) -> None:
     """Webdis's single pages, in the same rounds."""
-    pages = compressible(2048)
+    pages = compressible(1024)
     redis_socket = stack.enter_context(servers.redis(context.home / "r"))
     for threads in (1, 2):
         name = f"{singles.WEBDIS} single pages, {threads} thread{'s' * (threads > 1)}"

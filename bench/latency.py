@@ -29,7 +29,7 @@ _STREAM_TYPE = 9
 def run(context: Context) -> Section:
     """Percentiles in µs."""
     section = Section("latency", "Latency from the moment a request was due", reference=singles.WEBDIS)
-    pages = compressible(2048)
+    pages = compressible(1024)
     with ExitStack() as stack:
         redis_socket = stack.enter_context(servers.redis(context.home / "r"))
         starts = {
@@ -53,7 +53,7 @@ def run(context: Context) -> Section:
 
 
 def _half_rate(context: Context, section: Section, task: str, targets: dict[str, tuple[int, Path]]) -> None:
-    tops = interleave(context.rounds, {name: partial(wrk, *target, 1) for name, target in targets.items()})
+    tops = interleave(2, {name: partial(wrk, *target, 1) for name, target in targets.items()})
     rates = {name: median(found) / 2 for name, found in tops.items()}
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in targets}
     for _ in range(context.rounds):

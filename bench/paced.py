@@ -26,6 +26,7 @@ from bench.servers import run_module
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _WARM_UP_SHARE = 0.1
 _GIVE_UP_SECONDS = 10
+_RECEIVE_BYTES = 16384
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ class Exchange:
         Raises:
             BenchError: the connection closed, or the answer is an error.
         """
-        data = self.connection.recv(1 << 17)
+        data = self.connection.recv(_RECEIVE_BYTES)
         if not data:
             raise BenchError("the server closed a connection")
         answer = self.answer + data if self.answer else data
@@ -72,10 +73,13 @@ def read_requests(file: Path) -> list[bytes]:
 
 def run(port: int, requests: list[bytes], rate: float, seconds: float, connections: int) -> dict[str, float]:
     """Latencies of the requests that fell due after a warm-up of a tenth of the time."""
-    idle = deque(Exchange(socket.create_connection(("127.0.0.1", port))) for _ in range(connections))
-    for exchange in idle:
+    exchanges = [Exchange(socket.create_connection(("127.0.0.1", port))) for _ in range(connections)]
+    by_number = {exchange.connection.fileno(): exchange for exchange in exchanges}
+    events = select.epoll()
+    for number, exchange in by_number.items():
         exchange.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    busy: dict[socket.socket, Exchange] = {}
+        events.register(number, select.EPOLLIN)
+    idle = deque(exchanges)
     latencies = array("d")
     total = int(rate * seconds)
     sent = 0
@@ -83,28 +87,27 @@ def run(port: int, requests: list[bytes], rate: float, seconds: float, connectio
     start = clock() + 0.01
     warm = start + seconds * _WARM_UP_SHARE
     gc.disable()
-    while sent < total or busy:
+    while sent < total or len(idle) < connections:
         now = clock()
         while idle and sent < total and (due := start + sent / rate) <= now:
             exchange = idle.popleft()
             exchange.due = due
             exchange.connection.sendall(requests[sent % len(requests)])
-            busy[exchange.connection] = exchange
             sent += 1
-        wait = max(0.0, start + sent / rate - clock()) if sent < total and idle else _GIVE_UP_SECONDS
-        # select takes microseconds; epoll would round up to milliseconds.
-        readable, _, _ = select.select(busy, (), (), wait)
-        if not readable and wait == _GIVE_UP_SECONDS:
-            raise BenchError("the server does not answer")
-        for connection in readable:
-            exchange = busy[connection]
+        wait = start + sent / rate - clock() if sent < total and idle else _GIVE_UP_SECONDS
+        # epoll alone would round the wait up to milliseconds; select takes microseconds.
+        if not select.select((events,), (), (), max(0.0, wait))[0]:
+            if wait == _GIVE_UP_SECONDS:
+                raise BenchError("the server does not answer")
+            continue
+        for number, _ in events.poll(0):
+            exchange = by_number[number]
             if exchange.receive():
                 if exchange.due >= warm:
                     latencies.append(clock() - exchange.due)
-                del busy[connection]
                 idle.append(exchange)
     elapsed = clock() - start
-    for exchange in idle:
+    for exchange in exchanges:
         exchange.connection.close()
     ordered = sorted(latencies)
     shares = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}

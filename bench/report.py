@@ -28,10 +28,17 @@ def print_machine(console: Console, machine: Mapping[str, str]) -> None:
 
 def print_section(console: Console, section: Section) -> None:
     """One section's figures, ratios first."""
-    table = Table(title=section.title, title_justify="left")
+    if section.measurements:
+        console.print(_table(section))
+    for note in section.notes:
+        console.print(f"  note: {note}", markup=False, highlight=False)
+
+
+def _table(section: Section) -> Table:
+    table = Table(title=f"{section.title}; ratios to {section.reference}", title_justify="left")
     table.add_column("task")
     table.add_column("peer")
-    table.add_column(f"× {section.reference}", justify="right")
+    table.add_column("ratio", justify="right")
     for name in ("median", "lowest", "highest"):
         table.add_column(name, justify="right")
     table.add_column("unit")
@@ -45,9 +52,7 @@ def print_section(console: Console, section: Section) -> None:
         figures = (readable(value) for value in (one.value, min(one.rounds), max(one.rounds)))
         table.add_row(one.task if one.task != last else "", one.peer, relative, *figures, one.unit)
         last = one.task
-    console.print(table)
-    for note in section.notes:
-        console.print(f"  note: {note}", markup=False, highlight=False)
+    return table
 
 
 def print_bars(console: Console, outcomes: Sequence[Outcome]) -> None:

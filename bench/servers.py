@@ -1,4 +1,4 @@
-"""The servers that are measured: each on a free loopback port or a Unix socket, with a home of its own, ended by pid."""
+"""The servers that are measured: each on a free loopback port or a Unix socket, with a home of its own."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def process(
         deadline = time.monotonic() + _START_SECONDS
         while not is_ready():
             if server.poll() is not None or time.monotonic() > deadline:
-                tail = log.read_text(errors="replace")[-600:]
-                raise BenchError(f"{Path(command[0]).name} did not start: {tail}")
+                last = (log.read_text(errors="replace").strip().splitlines() or ["no word in its log"])[-1]
+                raise BenchError(f"{Path(command[0]).name} did not start: {last}")
             time.sleep(0.02)
         yield server
     finally:
@@ -188,8 +188,8 @@ def naive(home: Path, redis_socket: Path) -> Iterator[HttpServer]:
 
 
 @contextlib.contextmanager
-def nginx(home: Path, folder: Path) -> Iterator[HttpServer]:
-    """Nginx with one worker, serving the files of a folder."""
+def nginx(home: Path, folder: Path, probe: str) -> Iterator[HttpServer]:
+    """Nginx with one worker, serving the files of a folder, `probe` among them."""
     program = executable("nginx")
     if program is None:
         raise BenchError("nginx is not installed")
@@ -202,7 +202,7 @@ def nginx(home: Path, folder: Path) -> Iterator[HttpServer]:
         f"http {{ access_log off; sendfile on; keepalive_requests 1000000; {temporary} scgi_temp_path {home}/scgi;\n"
         f"server {{ listen 127.0.0.1:{port}; root {folder}; }} }}\n"
     )
-    with process([program, "-p", str(home), "-c", str(home / "nginx.conf")], home, _answers(port, "/")) as server:
+    with process([program, "-p", str(home), "-c", str(home / "nginx.conf")], home, _answers(port, probe)) as server:
         yield HttpServer(port, server.pid)
 
 
@@ -222,6 +222,7 @@ def nbdkit(home: Path, *plugin: str) -> Iterator[NbdServer]:
         raise BenchError("nbdkit is not installed")
     home.mkdir(parents=True, exist_ok=True)
     path = home / "n.sock"
+    path.unlink(missing_ok=True)  # nbdkit leaves it behind, and does not start where one is
     with process([program, "-f", "-U", str(path), *plugin], home, _accepts(path)) as server:
         yield NbdServer(f"nbd+unix:///?socket={path}", server.pid)
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.harness import deployments
+from tests.harness import deployments, effort
 from tests.harness.area import NUMBERS, Area
 from tests.harness.redis_server import RedisServer
 from tests.harness.service import LIVE, Service
@@ -29,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    effort.schemathesis_examples = config.getoption("--schemathesis-examples")
     config.addinivalue_line("markers", "smoke: also runs on the combinations of every run, beside the default one")
     config.addinivalue_line("markers", "combination(*names): runs on these combinations and no other")
 
@@ -55,7 +56,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+def pytest_runtest_makereport() -> Any:
     report = yield
     if report.failed:
         for service in LIVE:

@@ -24,6 +24,7 @@ from app.telemetry_cells import (
     DECODE_FAILURES,
     LOADS,
     LOADS_MISS,
+    PARAMETERS_VERSION,
     REQUESTS_IN_FLIGHT,
     SPAN,
     STORES,
@@ -137,12 +138,8 @@ def test_kinds_are_offsets_into_their_series() -> None:
 
 def test_no_two_series_share_a_cell() -> None:
     """Counters, gauges and histograms lie side by side, and fill the region."""
-    taken = [
-        index + at
-        for series in (*COUNTERS, *WORKER_GAUGES)
-        for index in [series.index]
-        for at in range(len(series.values))
-    ]
+    taken = [series.index + at for series in (*COUNTERS, *WORKER_GAUGES) for at in range(len(series.values))]
+    taken.append(PARAMETERS_VERSION)
     starts = [request_series(operation, status) for operation in Operation for status in (200, 304, 404, 507)]
     starts += [redis_series(operation) for operation in RedisOperation]
     taken += [start + at for start in starts for at in range(SPAN)]
@@ -222,9 +219,7 @@ def test_the_request_id_of_the_task_is_carried() -> None:
 
 def test_long_messages_are_cut() -> None:
     """A library that quotes what it sent does not spill pages into the log."""
-    try:
-        raise RuntimeError("x" * 100_000)
-    except RuntimeError:
-        text = JsonFormatter().format(record("y" * 100_000, exc_info=sys.exc_info()))
+    failure = RuntimeError("x" * 100_000)
+    text = JsonFormatter().format(record("y" * 100_000, exc_info=(RuntimeError, failure, None)))
     assert len(text) < 10_000
-    assert json.loads(text)["traceback"][0].startswith("Traceback")
+    assert json.loads(text)["traceback"][0].startswith("RuntimeError: xxx")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 from fastapi import Depends, Path, Query, Request
-from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError, WithJsonSchema
 
 from app.api.guards import check_json
 from app.errors import BadAddress, BadBody, BadParameter, RangeTooLarge
@@ -72,45 +72,69 @@ ContextDependency = Annotated[Context, Depends(get_context)]
 Pool = Annotated[PoolCalls, Depends(get_pool)]
 
 
-def _strict(name: str) -> BeforeValidator:
+def _strict(name: str, least: int, most: int) -> BeforeValidator:
     def parse(value: Any) -> int:
         # From the wire it is text. A default is a number already.
         try:
-            return value if isinstance(value, int) else parse_number(str(value), name)
+            number = value if isinstance(value, int) else parse_number(str(value), name)
         except BadAddress as error:
             raise ValueError(error.detail) from None
+        if not least <= number <= most:
+            raise ValueError(f"{name} must be between {least} and {most}.")
+        return number
 
     return BeforeValidator(parse)
 
 
+def _described(least: int, most: int) -> WithJsonSchema:
+    return WithJsonSchema({"type": "integer", "minimum": least, "maximum": most})
+
+
 TypePath = Annotated[
     int,
-    _strict("type"),
-    Path(ge=0, le=MAX_TYPE, description="The area of pages: a swap device, a VM's memory, a disk.", examples=[1]),
+    _strict("type", 0, MAX_TYPE),
+    _described(0, MAX_TYPE),
+    Path(description="The area of pages: a swap device, a VM's memory, a disk.", examples=[1]),
 ]
 OffsetPath = Annotated[
     int,
-    _strict("offset"),
-    Path(ge=0, le=MAX_OFFSET, description="Index of the first page, in pages.", examples=[42]),
+    _strict("offset", 0, MAX_OFFSET),
+    _described(0, MAX_OFFSET),
+    Path(description="Index of the first page, in pages.", examples=[42]),
 ]
 AfterQuery = Annotated[
     int | None,
-    _strict("after"),
-    Query(ge=0, le=MAX_TYPE, description="List the types above this one: the `next` of the answer before."),
+    _strict("after", 0, MAX_TYPE),
+    _described(0, MAX_TYPE),
+    Query(description="List the types above this one: the `next` of the answer before."),
 ]
-LimitQuery = Annotated[int, _strict("limit"), Query(ge=1, le=1000, description="Types in one answer at most.")]
+LimitQuery = Annotated[
+    int, _strict("limit", 1, 1000), _described(1, 1000), Query(description="Types in one answer at most.")
+]
 FromQuery = Annotated[
-    int, _strict("from"), Query(alias="from", ge=0, le=MAX_OFFSET, description="First page of the range.")
+    int,
+    _strict("from", 0, MAX_OFFSET),
+    _described(0, MAX_OFFSET),
+    Query(alias="from", description="First page of the range."),
 ]
 RangeCountQuery = Annotated[
     int | None,
-    _strict("count"),
-    Query(alias="count", ge=1, le=MAX_OFFSET + 1, description="Pages in the range; left out: to the end of the type."),
+    _strict("count", 1, MAX_OFFSET + 1),
+    _described(1, MAX_OFFSET + 1),
+    Query(description="Pages in the range; left out: to the end of the type."),
 ]
 MapCountQuery = Annotated[
-    int, _strict("count"), Query(alias="count", ge=1, le=MAX_OFFSET + 1, description="Pages in the range.")
+    int,
+    _strict("count", 1, MAX_OFFSET + 1),
+    _described(1, MAX_OFFSET + 1),
+    Query(description="Pages in the range."),
 ]
-CellsQuery = Annotated[int, _strict("cells"), Query(ge=1, le=4096, description="Cells to cut the range into, at most.")]
+CellsQuery = Annotated[
+    int,
+    _strict("cells", 1, 4096),
+    _described(1, 4096),
+    Query(description="Cells to cut the range into, at most."),
+]
 
 
 def refuse_repeated_parameters(request: Request) -> None:
@@ -185,14 +209,18 @@ def json_body(model: type[Model]) -> Callable[[Request], Awaitable[Model]]:
         try:
             return model.model_validate(value)
         except ValidationError as error:
-            faults = error.errors(include_url=False, include_context=False, include_input=False)
-            raise BadParameter("; ".join(_fault(fault["loc"], fault["msg"]) for fault in faults[:5])) from None
+            raise BadParameter(_faults(error)) from None
 
     return read
 
 
-def _fault(location: tuple[int | str, ...], message: str) -> str:
-    # Only what the model itself names is repeated; a client's unknown key is not.
-    message = message.removeprefix("Value error, ")
-    names = [str(part) for part in location if isinstance(part, int) or part.isidentifier()]
-    return f"{'.'.join(names)[:80]}: {message}" if names else message
+def _faults(error: ValidationError) -> str:
+    # Only the names of fields and places in lists are told: deeper parts of a location are pydantic's own words, and an
+    # unknown key is the client's.
+    told: dict[str, str] = {}
+    for fault in error.errors(include_url=False, include_context=False, include_input=False):
+        field = "" if fault["type"] == "extra_forbidden" else str(fault["loc"][0]) if fault["loc"] else ""
+        place = "".join(f"[{part}]" for part in fault["loc"][1:] if isinstance(part, int))
+        # Of a choice of types the first says what is wanted; the other is the null that leaves a field out.
+        told.setdefault(field + place, fault["msg"].removeprefix("Value error, "))
+    return "; ".join(f"{name}: {message}" if name else message for name, message in list(told.items())[:5])

@@ -101,8 +101,9 @@ def from_http_exception(error: HTTPException, allowed: list[str]) -> PagepoolErr
 
 def from_validation(error: RequestValidationError) -> PagepoolError:
     """The domain error for parameters that did not validate. What the client sent is not repeated."""
-    faults = [(str(fault["loc"][-1]), str(fault["msg"])) for fault in error.errors()]
-    detail = "; ".join(f"{name}: {message}" for name, message in faults)
+    # A location is ("query", "count"), and for unions more.
+    faults = [(str(fault["loc"][1]), str(fault["msg"]).removeprefix("Value error, ")) for fault in error.errors()]
+    detail = "; ".join(message if message.startswith(name) else f"{name}: {message}" for name, message in faults)
     is_address = bool(faults) and all(name in ADDRESS_PARAMETERS for name, _ in faults)
     return (BadAddress if is_address else BadParameter)(detail)
 

@@ -8,6 +8,7 @@ JSON body with `json_request`, the headers of its answers with `headers`. `build
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,8 @@ def _add_error(response: Json, error: type[PagepoolError], *, is_store: bool) ->
 
 def build(app: FastAPI) -> Json:
     """The OpenAPI 3.1 document of the app; needs no Redis."""
-    document = get_openapi(
+    # FastAPI hands out the routes' own dictionaries, which the next document starts from again.
+    described = get_openapi(
         title="Pagepool",
         version=__version__,
         openapi_version="3.1.0",
@@ -160,6 +162,7 @@ def build(app: FastAPI) -> Json:
         servers=[{"url": "http://127.0.0.1:8000", "description": "As `pagepool serve` listens by default."}],
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
+    document: Json = deepcopy(described)
     _, definitions = models_json_schema(
         [(model, "validation") for model in _REQUEST_MODELS], ref_template="#/components/schemas/{model}"
     )
@@ -174,9 +177,23 @@ def build(app: FastAPI) -> Json:
     components["headers"] = {header.key: header.describe() for header in HEADERS.values()}
     for operations in document["paths"].values():
         for operation in operations.values():
+            for parameter in operation.get("parameters", ()):
+                _finish_parameter(parameter)
             _finish_operation(operation)
     _tidy(document)
     return document
+
+
+def _finish_parameter(parameter: Json) -> None:
+    """Leave out null, which a parameter cannot be on the wire, and spell a header's name as people do."""
+    schema: Json = parameter["schema"]
+    choices = [choice for choice in schema.pop("anyOf", ()) if choice != {"type": "null"}]
+    if len(choices) == 1:
+        schema |= choices[0]
+    elif choices:
+        schema["anyOf"] = choices
+    if parameter["in"] == "header":
+        parameter["name"] = parameter["name"].title()
 
 
 def _finish_operation(operation: Json) -> None:

@@ -78,6 +78,11 @@ class Call:
         """
         return await self.operation.run(pool, self, body)
 
+    @property
+    def described(self) -> tuple[str, str]:
+        """Method and path, for the access log."""
+        return self.operation.method, f"/v1/{self.operation.area}/{self._type_text}/{self._offset_text}"
+
     def parameter(self, name: str) -> str | None:
         """A parameter of the query, if it is given."""
         return parse_query(self._query).get(name)
@@ -285,23 +290,27 @@ async def frames_answer(pool: Pool, type_: int, extents: list[tuple[int, int]], 
 class PageOperation:
     """A method on a path: how it is counted, what it checks first, and what it does."""
 
-    __slots__ = ("admit", "operation", "run")
+    __slots__ = ("admit", "area", "method", "operation", "run")
 
     def __init__(
         self,
+        method: str,
+        area: str,
         operation: Operation,
         admit: Callable[[Pool, Call], int],
         run: Callable[[Pool, Call, bytes], Awaitable[Answer]],
     ) -> None:
+        self.method = method
+        self.area = area
         self.operation = operation
         self.admit = admit
         self.run = run
 
 
-LOAD: Final = PageOperation(Operation.LOAD, _admit_bodiless, _load)
-INSPECT: Final = PageOperation(Operation.HEAD, _admit_bodiless, _inspect)
-STORE: Final = PageOperation(Operation.STORE, _admit_store, _store)
-INVALIDATE: Final = PageOperation(Operation.INVALIDATE, _admit_bodiless, _invalidate)
-TAKE: Final = PageOperation(Operation.TAKE, _admit_bodiless, _take)
-LOAD_FRAMES: Final = PageOperation(Operation.FRAMES_LOAD, _admit_load_frames, _load_frames)
-STORE_FRAMES: Final = PageOperation(Operation.FRAMES_STORE, _admit_frames, _store_frames)
+LOAD: Final = PageOperation("GET", "pages", Operation.LOAD, _admit_bodiless, _load)
+INSPECT: Final = PageOperation("HEAD", "pages", Operation.HEAD, _admit_bodiless, _inspect)
+STORE: Final = PageOperation("PUT", "pages", Operation.STORE, _admit_store, _store)
+INVALIDATE: Final = PageOperation("DELETE", "pages", Operation.INVALIDATE, _admit_bodiless, _invalidate)
+TAKE: Final = PageOperation("POST", "pages", Operation.TAKE, _admit_bodiless, _take)
+LOAD_FRAMES: Final = PageOperation("GET", "frames", Operation.FRAMES_LOAD, _admit_load_frames, _load_frames)
+STORE_FRAMES: Final = PageOperation("PUT", "frames", Operation.FRAMES_STORE, _admit_frames, _store_frames)

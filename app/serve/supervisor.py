@@ -23,6 +23,7 @@ from functools import partial
 
 from app.embedded import EmbeddedRedis, EmbeddedRedisError
 from app.embedded.errors import StartCancelled
+from app.serve.certificate import check_certificate
 from app.serve.listening import Listening
 from app.serve.signals import Signals
 from app.serve.startup_refused import StartupRefused
@@ -51,6 +52,7 @@ def run(settings: Settings, *, application: str = APPLICATION) -> int:
     configure_logging(settings.log_level)
     try:
         refuse_exposure(settings)
+        check_certificate(settings)
         with ExitStack() as stack:
             signals = stack.enter_context(Signals())
             listening = Listening.bind(settings)

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
 
 from app.embedded import EmbeddedRedisError
+from app.serve.passing_on import NO_KEEP_ALIVE_LIMIT_SECONDS
 from app.serve.startup_refused import StartupRefused
 from app.serve.worker_context import EXIT_REFUSED, READY_MARK, REFUSAL_BYTES, REFUSAL_MARK, WorkerContext
 from app.settings import Door, Settings
@@ -62,10 +63,6 @@ def main() -> int:
 def _serve(settings: Settings, context: WorkerContext) -> int:
     application = _Application(_load(context.application)(settings))
     config = uvicorn_config(settings, application)
-    try:
-        config.load()
-    except OSError as error:  # the certificate or its key; ssl.SSLError is one, too
-        raise StartupRefused(f"TLS cannot be set up from PAGEPOOL_TLS_CERTIFICATE and _KEY: {error}") from error
     server = _Server(config, context.ready_fd)
     try:
         server.run([socket.socket(fileno=fd) for fd in context.listen_fds])
@@ -90,7 +87,9 @@ def uvicorn_config(settings: Settings, application: ASGI3Application) -> uvicorn
         access_log=False,  # Pagepool writes its own
         proxy_headers=False,  # nothing here depends on the client's address
         server_header=False,
-        timeout_keep_alive=math.ceil(settings.keep_alive_timeout),
+        timeout_keep_alive=NO_KEEP_ALIVE_LIMIT_SECONDS
+        if settings.door is Door.PROTOCOL
+        else math.ceil(settings.keep_alive_timeout),
         timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout),
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
@@ -131,19 +130,23 @@ class _Application:
 
     async def _lifespan(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         failures: list[ASGISendEvent] = []
+        is_started = False
 
         async def hold_failure(event: ASGISendEvent) -> None:
+            nonlocal is_started
             if event["type"] == "lifespan.startup.failed":
                 failures.append(event)  # its message is a traceback; sent below, unless the refusal says it better
-            else:
-                await send(event)
+                return
+            is_started |= event["type"] == "lifespan.startup.complete"
+            await send(event)
 
         try:
             await self._application(scope, receive, hold_failure)
-        except _REFUSALS as refusal:
-            self.refusal = refusal
-            await send({"type": "lifespan.startup.failed", "message": ""})
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, _REFUSALS) and not is_started:
+                self.refusal = error
+                await send({"type": "lifespan.startup.failed", "message": ""})
+                return
             for event in failures:
                 await send(event)
             raise

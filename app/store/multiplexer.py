@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
@@ -88,7 +89,7 @@ class _Connection(asyncio.Protocol):
     def send(self, command: bytes, *, is_write: bool = False) -> asyncio.Future[Reply]:
         """Queue a packed command; it leaves with all others of this tick."""
         future = self._loop.create_future()
-        self.pending.append(_Pending(future, self._loop.time(), is_write=is_write))
+        self.pending.append(_Pending(future, time.monotonic(), is_write=is_write))
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._unsent.append(command)
@@ -201,13 +202,13 @@ class Multiplexer:
 
         Redis's clock has passed it when this process reports the write's failure: the offset is a lower bound.
         """
-        return (self._loop.time() + self._timeout + self._clock_offset) * 1e6
+        return (time.monotonic() + self._timeout + self._clock_offset) * 1e6
 
     # Time
 
     def _sweep(self) -> None:
         """Doom the connection if its oldest command got no reply in time; release writes that can do no harm now."""
-        now = self._loop.time()
+        now = time.monotonic()
         connection = self._connection
         if connection is not None and connection.pending and now - connection.pending[0].sent_at > self._timeout:
             self.last_error = f"no reply within {self._timeout:g} s"
@@ -282,7 +283,7 @@ class Multiplexer:
             connection.abort()
             raise
         # Redis read its clock before this moment, so its clock is at least this far ahead of ours.
-        self._clock_offset = int(seconds) + int(microseconds) / 1e6 - self._loop.time()
+        self._clock_offset = int(seconds) + int(microseconds) / 1e6 - time.monotonic()
         if not connection.is_open:
             raise BackendUnavailable("the connection was lost at once")
         self._connection = connection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 from typing import Any
 
 import httpx
@@ -15,12 +16,16 @@ from tests.api.fake_pool import FakeContext, FakePool
 BASE_URL = "http://127.0.0.1:8000"
 
 
+_default_app = cache(lambda: create_app(Settings(_env_file=None), context=FakeContext()))
+
+
 class Api:
-    """Calls one app; paths go out as they are given, so that odd ones can be tried."""
+    """Calls an app with a pool of its own; paths go out as they are given, so that odd ones can be tried."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.context = FakeContext()
-        self.app = create_app(settings or Settings(_env_file=None), context=self.context)
+        self.app = _default_app() if settings is None else create_app(settings, context=self.context)
+        self.app.state.context = self.context
 
     @property
     def pool(self) -> FakePool:

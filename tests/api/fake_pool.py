@@ -1,4 +1,4 @@
-"""A pool in memory with the calls that the JSON routes make: kinds of pages, no bytes. A fake, not a mock: it keeps state."""
+"""A pool in memory with the calls that the JSON routes make: kinds of pages, no bytes. A fake that keeps state."""
 
 from __future__ import annotations
 

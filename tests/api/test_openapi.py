@@ -113,6 +113,16 @@ def test_integers_have_a_width(document: dict[str, Any]) -> None:
     assert offset["format"] == "int64"
 
 
+def test_numbers_in_paths_and_queries_have_a_range(document: dict[str, Any]) -> None:
+    """A generator, and a fuzzer, learns from the document what is in range."""
+    for name, operation in operations(document):
+        for parameter in operation.get("parameters", ()):
+            assert "anyOf" not in parameter["schema"], (name, parameter)
+            if parameter["schema"]["type"] == "integer":
+                assert {"minimum", "maximum"} <= parameter["schema"].keys(), (name, parameter)
+                assert not {"ge", "le"} & parameter["schema"].keys(), (name, parameter)
+
+
 def test_json_bodies_are_required_and_typed(document: dict[str, Any]) -> None:
     """A call with a body names its schema by reference, or is binary."""
     for name, operation in operations(document):

@@ -89,7 +89,9 @@ class FakeService:
         self.map_step = LIMIT  # how far one answer of the allocation map tells
         self.max_pages: int | None = None
         self._next: deque[Answer] = deque()
-        config = uvicorn.Config(self, host="127.0.0.1", port=0, uds=uds and str(uds), log_level="critical", lifespan="off")
+        config = uvicorn.Config(
+            self, host="127.0.0.1", port=0, uds=uds and str(uds), log_level="critical", lifespan="off"
+        )
         self._server = uvicorn.Server(config)
         self._uds = uds
         self._thread = threading.Thread(target=self._server.run)
@@ -159,7 +161,9 @@ class FakeService:
             text = f'pagepool_stores_total{{kind="zero"}} {stored}\npagepool_loads_total{{result="miss"}} 0\n'
             return 200, {"content-type": "text/plain"}, text.encode()
         if path == "/v1/types":
-            held = sorted(type_ for type_ in self.pages.keys() | self.configurations if type_ > int(query.get("after", -1)))
+            held = sorted(
+                type_ for type_ in self.pages.keys() | self.configurations if type_ > int(query.get("after", -1))
+            )
             limit = int(query.get("limit", 100))
             shown = held[:limit]
             after = shown[-1] if len(held) > limit else None
@@ -227,7 +231,9 @@ class FakeService:
         ):
             raise Refusal(412, "precondition_failed", previous="kept")
 
-    def _store(self, area: dict[int, bytes], incoming: dict[int, bytes], offset: int, headers: dict[str, str]) -> Answer:
+    def _store(
+        self, area: dict[int, bytes], incoming: dict[int, bytes], offset: int, headers: dict[str, str]
+    ) -> Answer:
         self._check_match(area, offset, headers)
         if not self.parameters["enabled"]:
             for o in incoming:
@@ -317,7 +323,11 @@ class FakeService:
             start, count, cells = int(query["from"]), int(query["count"]), int(query["cells"])
             size = -(-count // cells)
             return json_answer(
-                {"cells": [self._cell(area, o, min(size, start + count - o)) for o in range(start, start + count, size)]}
+                {
+                    "cells": [
+                        self._cell(area, o, min(size, start + count - o)) for o in range(start, start + count, size)
+                    ]
+                }
             )
         if method == "PUT":
             self.configurations[type_] = json.loads(body)
@@ -362,18 +372,22 @@ class FakeService:
         pages = [page for area in self.pages.values() for page in area.values()]
         counts = self._counts(pages)
         mib = {f"{name}_mib": round(counts[f"{name}_bytes"] / (1 << 20), 2) for name in ("pool", "logical")}
-        return counts | mib | {
-            "page_size": PAGE_SIZE,
-            "max_extent_pages": MAX_EXTENT_PAGES,
-            "state": "open",
-            "limit_bytes": 0,
-            "limit_mib": 0.0,
-            "limit_used_percent": None,
-            "saved_mib": round(mib["logical_mib"] - mib["pool_mib"], 2),
-            "zero_share_percent": round(100 * counts["zero_pages"] / max(1, len(pages)), 2),
-            "hit_rate": None,
-            "redis_used_memory_bytes": 1 << 20,
-        }
+        return (
+            counts
+            | mib
+            | {
+                "page_size": PAGE_SIZE,
+                "max_extent_pages": MAX_EXTENT_PAGES,
+                "state": "open",
+                "limit_bytes": 0,
+                "limit_mib": 0.0,
+                "limit_used_percent": None,
+                "saved_mib": round(mib["logical_mib"] - mib["pool_mib"], 2),
+                "zero_share_percent": round(100 * counts["zero_pages"] / max(1, len(pages)), 2),
+                "hit_rate": None,
+                "redis_used_memory_bytes": 1 << 20,
+            }
+        )
 
     def _counts(self, pages: list[bytes]) -> dict[str, Any]:
         kinds = [kind_of(page) for page in pages]

@@ -13,7 +13,7 @@ MIXED = pages.mixed(200, seed=1)
 @pytest.mark.smoke
 @pytest.mark.parametrize(("offset", "count"), [(0, 2), (63, 2), (60, 70), (1, 64), (64, 64), (1000, 200)])
 def test_store_and_load_an_extent(area: Area, offset: int, count: int) -> None:
-    """k pages stored in one body come back in one body, wherever the extent starts and ends."""
+    """Pages stored in one body come back in one body, wherever the extent starts and ends."""
     response = area.store(offset, *MIXED[:count])
     assert response.headers["page-counts"] == pages.counts_header(MIXED[:count])
     assert "etag" not in response.headers

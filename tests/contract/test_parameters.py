@@ -59,7 +59,8 @@ def test_patch_any_subset(service, tune) -> None:
         ("no_such_tunable", 1),
     ],
 )
-def test_values_out_of_range(service, tune, name: str, value) -> None:
+@pytest.mark.usefixtures("tune")
+def test_values_out_of_range(service, name: str, value) -> None:
     """A value out of range, or a name that is none, is refused, and nothing of that PATCH is done."""
     before = service.parameters()
     response = service.client.patch("/v1/parameters", json={"compressor": "none", name: value})
@@ -71,7 +72,8 @@ def test_values_out_of_range(service, tune, name: str, value) -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"null", b"1", b'"x"', b"\x80\xff", b"[" * 5000, b'{"enabled": true']
 )
-def test_a_patch_is_a_json_object(service, tune, body: bytes) -> None:
+@pytest.mark.usefixtures("tune")
+def test_a_patch_is_a_json_object(service, body: bytes) -> None:
     """A body that is no JSON object is refused."""
     response = service.client.patch("/v1/parameters", content=body, headers={"Content-Type": "application/json"})
     assert response.status_code in {400, 422}
@@ -79,7 +81,8 @@ def test_a_patch_is_a_json_object(service, tune, body: bytes) -> None:
 
 
 @pytest.mark.smoke
-def test_a_patch_is_application_json(service, tune) -> None:
+@pytest.mark.usefixtures("tune")
+def test_a_patch_is_application_json(service) -> None:
     """JSON calls require application/json."""
     for media_type in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
         response = service.client.patch(

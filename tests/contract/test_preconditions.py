@@ -234,9 +234,9 @@ def test_compare_and_swap_is_atomic(area: Area) -> None:
 
 def test_one_creator(area: Area) -> None:
     """Of several writers with If-None-Match: * one creates the page."""
+    create = {"If-None-Match": "*"}
     for offset in range(8):
         candidates = [pages.compressible(n) for n in range(5)]
-        create = {"If-None-Match": "*"}
         with ThreadPoolExecutor(5) as writers:
             answers = list(writers.map(lambda page, at=offset: area.put(at, page, headers=create), candidates))
         statuses = [answer.status_code for answer in answers]

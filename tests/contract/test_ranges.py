@@ -56,7 +56,7 @@ def test_zero_takes_at_most_a_million_pages(area: Area) -> None:
 
 
 def test_zero_of_a_large_range(area: Area) -> None:
-    """`zero` of 2^18 pages is one call, costs under two bytes a page in pool_bytes' terms nothing, and can be dropped."""
+    """`zero` of 2^18 pages is one call, adds nothing to pool_bytes, and can be dropped by one."""
     assert area.over_ranges("zero", (7, 2**18)).json() == {"zeroed": 2**18}
     numbers = area.numbers()
     assert (numbers["stored_pages"], numbers["zero_pages"], numbers["pool_bytes"]) == (2**18, 2**18, 0)

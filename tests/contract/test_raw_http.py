@@ -230,7 +230,7 @@ MUST_REFUSE = [
 @pytest.mark.smoke
 @pytest.mark.parametrize("shape", MUST_REFUSE)
 def test_smuggling_shapes_are_refused(area: Area, shape: str) -> None:
-    """Two Content-Lengths, Content-Length with Transfer-Encoding, and bad chunks store nothing and end the connection."""
+    """Two lengths, a length with Transfer-Encoding, and bad chunks store nothing and end the connection."""
     area.store(1, OTHER, OTHER)
     with area.service.raw() as raw:
         raw.send_while_taken(wrong_framings(area)[shape])

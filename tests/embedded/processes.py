@@ -7,7 +7,7 @@ import subprocess
 
 def _table() -> list[tuple[int, int, str, str]]:
     answer = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid=,stat=,args="], capture_output=True, check=True, text=True, timeout=20
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,args="], capture_output=True, check=True, text=True, timeout=20
     )
     rows = (line.split(None, 3) for line in answer.stdout.splitlines())
     return [(int(row[0]), int(row[1]), row[2], row[3] if len(row) > 3 else "") for row in rows]

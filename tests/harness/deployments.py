@@ -37,7 +37,11 @@ def deployed(name: str) -> Iterator[Service]:
         elif name == TWO_WORKERS:
             settings |= {"workers": "2", "redis_url": stack.enter_context(RedisServer()).tcp_url}
         elif name == UVICORN:
-            command = [sys.executable, "-m", "uvicorn", "--factory", "app.main:create_app", "--port", "{port}"]
+            command = [
+                sys.executable,
+                *"-m uvicorn --factory app.main:create_app --no-access-log --no-server-header".split(),
+            ]
+            command += ["--port", "{port}"]
         elif name == CLUSTER:
             settings |= {"redis_url": stack.enter_context(RedisCluster()).url}
         yield stack.enter_context(Service(command, **settings))

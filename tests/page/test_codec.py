@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
+import lz4.block
 import pytest
 import xxhash
 from hypothesis import given
@@ -149,6 +152,17 @@ def test_every_other_leading_byte_is_corrupt(case: GoldenBlob) -> None:
             assert load(bytes([lead]) + case.blob[1:], case) is None, lead
 
 
+def test_a_long_blob_is_not_multiplied_out() -> None:
+    """A blob that claims to be same-filled, but bears more than a word, is corrupt before it is repeated."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(PageCorrupt):
+            decode(b"\x13" + bytes(8) + TEXT_PAGE, PAGE_SIZE, 1, 7)
+        assert tracemalloc.get_traced_memory()[1] < 4 * PAGE_SIZE
+    finally:
+        tracemalloc.stop()
+
+
 @each_form
 def test_the_wrong_page_size_is_corrupt(case: GoldenBlob) -> None:
     """A blob of a pool with another page size is corrupt, shorter or longer."""
@@ -176,13 +190,16 @@ def test_compressed_is_shorter_than_a_page(page_size: int) -> None:
     """A page whose block would not be shorter than itself is kept raw, so that every block fits a frame's u16."""
     encoder = Encoder(page_size, CompressorName.LZ4)
     noise = pages.incompressible(1, page_size)
-    for repeated in range(0, 64, 4):
+    block_lengths = set()
+    for repeated in range(page_size // 64):
         page = noise[: page_size - repeated] + bytes(repeated)
         encoded = encoder.encode(page, 0, 0)
         assert encoded.blob is not None
-        block = codec.lz4_block(encoded.blob)
-        assert (block is None) is (encoded.kind is Kind.RAW)
-        assert block is None or len(block) < page_size
+        length = len(lz4.block.compress(page, store_size=False))
+        assert encoded.kind is (Kind.COMPRESSED if length < page_size else Kind.RAW)
+        assert (codec.lz4_block(encoded.blob) is None) is (encoded.kind is Kind.RAW)
+        block_lengths.add(length - page_size)
+    assert {-1, 0, 1} <= block_lengths
 
 
 def test_real_pages_come_back_one_by_one_and_as_an_extent() -> None:

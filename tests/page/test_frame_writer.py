@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import lz4.block
 import pytest
+import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -118,6 +120,16 @@ def test_lz4_appears_only_when_asked_for(with_lz4: bool) -> None:
     kinds = [each.kind.name for each in found]
     assert kinds == (["LZ4", "DATA", "SAME"] if with_lz4 else ["DATA", "SAME"])
     assert list(frames.by_offset(found).values()) == [TEXT_PAGE, TEXT_PAGE, pages.incompressible(), WORD_PAGE]
+
+
+def test_a_block_as_long_as_a_page_goes_out_as_data() -> None:
+    """A blob of another make, whose block is no shorter than its page, is answered in the form that has room for it."""
+    page = pages.incompressible()
+    block = lz4.block.compress(page, store_size=False)
+    assert len(block) >= PAGE_SIZE
+    blob = ENCODER.encode_block(page, block, xxhash.xxh3_64_intdigest(page), TYPE, 7).blob
+    (found,) = frames.read(answer((7, [blob]), with_lz4=True))
+    assert (found.kind, found.pages) == (frames.FrameKind.DATA, (page,))
 
 
 @pytest.mark.parametrize("with_lz4", [False, True])

@@ -23,7 +23,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]:
     """A service of two workers that every test leaves as it found it: running."""
     with Supervised(tmp_path_factory.mktemp("shared"), workers="2", namespace="tiny") as service:
         yield service.wait_until_up()
-        print("ERRORS", service.errors, (service.home/"redis.log").read_text())
 
 
 def answers_of_all(service: Supervised, workers: int) -> dict[int, dict[str, Any]]:
@@ -75,7 +74,8 @@ def test_a_worker_holds_no_descriptor_that_is_not_its_own(shared):
     context = answer["context"]
     given = {0, 1, 2, *context["listen_fds"], context["death_fd"], context["ready_fd"], context["telemetry_fd"]}
     own = _open_files(answer["pid"])
-    supervisors = {link for link in _open_files(shared.process.pid).values() if not link.startswith("anon_inode")}
+    common = ("anon_inode", "/dev/")  # names that many descriptors bear
+    supervisors = {link for link in _open_files(shared.process.pid).values() if not link.startswith(common)}
     assert not [link for fd, link in own.items() if fd not in given and link in supervisors]
     assert not [link for link in own.values() if link.endswith("service.lock")]
 
@@ -249,69 +249,3 @@ def test_a_busy_worker_ends_with_a_killed_supervisor(tmp_path):
         service.wait()
         until(lambda: not any(map(is_running, family)), SECONDS, "everything has ended")
         connection.close()
-
-
-def test_beyond_loopback_it_wants_tokens(tmp_path):
-    """Without tokens it does not listen where other machines reach it, and says what to set."""
-    with Supervised(tmp_path, host="0.0.0.0") as service:
-        assert service.wait() == 1
-        assert service.errors.count("\n") == 1
-        assert "PAGEPOOL_TOKENS_FILE, or PAGEPOOL_ALLOW_ANONYMOUS=true" in service.errors
-        assert not service.home.exists()
-
-
-def test_a_refusing_worker_ends_the_service(tmp_path):
-    """A worker that cannot work as it is set up ends the service with its one line: no loop, no traceback."""
-    with Supervised(tmp_path, "create_refusing_app", workers="2") as service:
-        assert service.wait() == 1
-        assert "pagepool: the pool has another page size\n" in service.errors
-        assert "Traceback" not in service.errors
-        assert service.output == ""
-
-
-def test_an_application_that_cannot_be_made_ends_the_service(tmp_path):
-    """The same holds for a refusal while the application is built."""
-    with Supervised(tmp_path, "create_unloadable_app") as service:
-        assert service.wait() == 1
-        assert service.errors == "pagepool: no such thing\n"
-
-
-def test_a_worker_that_never_starts_ends_the_service(tmp_path):
-    """A defect at start-up is tried a few times, its traceback logged, and then ends the service."""
-    with Supervised(tmp_path, "create_broken_app") as service:
-        assert service.wait() == 1
-        assert "Traceback" in service.errors
-        assert "ended with status 1 3 times while starting" in service.errors
-
-
-def test_a_unix_socket_instead_of_a_port(tmp_path):
-    """With PAGEPOOL_UDS it serves there, for owner and group; the path goes with the service."""
-    path = tmp_path / "http.sock"
-    with Supervised(tmp_path / "one", uds=str(path)).wait_until_up() as service:
-        assert service.address == f"unix:{path}"
-        assert path.stat().st_mode & 0o777 == 0o660
-        assert service.get()["redis"] == "+PONG"
-        with Supervised(tmp_path / "two", uds=str(path)) as second:
-            assert second.wait() == 1
-            assert "is in use by another process: stop it, or set PAGEPOOL_UDS" in second.errors
-        assert service.get()["redis"] == "+PONG"
-    assert not path.exists()
-
-
-def test_a_stale_unix_socket_is_replaced(tmp_path):
-    """A socket that nobody listens on is what a killed service left, and no hindrance."""
-    path = tmp_path / "http.sock"
-    with socket.socket(socket.AF_UNIX) as left_behind:
-        left_behind.bind(str(path))
-    with Supervised(tmp_path / "one", uds=str(path)).wait_until_up() as service:
-        assert service.get()["redis"] == "+PONG"
-
-
-def test_a_file_in_the_place_of_the_socket_is_left_alone(tmp_path):
-    """Something that is no socket is never replaced."""
-    path = tmp_path / "file"
-    path.write_text("precious")
-    with Supervised(tmp_path / "one", uds=str(path)) as service:
-        assert service.wait() == 1
-        assert f"{path} exists and is no socket" in service.errors
-    assert path.read_text() == "precious"

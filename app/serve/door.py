@@ -1,0 +1,344 @@
+"""The protocol door: plain page requests, answered without an ASGI scope and without a task.
+
+It is the HTTP protocol class that `pagepool serve` gives to uvicorn. It answers what `request_head` understands through
+the same page core as the ASGI routes, and hands the bytes of every other request, as they came, to a stock protocol on
+the same connection until that has answered. Either way requests are answered in order, one at a time; flow control,
+keep-alive, time limits and graceful shutdown are the door's business.
+
+    HEAD ── plain ──▶ BODY ──▶ CALL ── answered ──▶ HEAD
+      └── not plain ──▶ PASSED ── uvicorn has answered ──▶ HEAD
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from enum import Enum
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from app.api.answer import Answer
+from app.api.page_calls import INSPECT
+from app.errors import HeadTooLarge, InternalError, Overloaded, PagepoolError, RequestTimeout
+from app.serve.passing_on import InnerProtocol, stand_for
+from app.serve.request_head import STORES
+from app.telemetry_cells import CONNECTIONS, REQUESTS_IN_FLIGHT
+from app.telemetry_logging import log_access
+
+if TYPE_CHECKING:
+    from app.serve.door_context import DoorContext
+
+logger = logging.getLogger("pagepool.serve")
+
+_NEVER: Final = float("inf")
+_JOINED_BYTES: Final = 64 << 10
+"""Answers up to this size leave in one piece with their head."""
+_READ_AHEAD_BYTES: Final = 256 << 10
+"""What a client may send ahead of its answers before it is no longer read from."""
+
+
+class Phase(Enum):
+    """What the connection waits for."""
+
+    HEAD = "a request's head"
+    BODY = "the rest of a request's body"
+    CALL = "the page core"
+    PASSED = "uvicorn"
+
+
+class PageDoor(asyncio.Protocol):
+    """One client connection."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._config = config
+        self._server_state = server_state
+        self._app_state = app_state
+        self._loop = _loop or asyncio.get_running_loop()
+        self._context: DoorContext = app_state["door"]
+        self._inner: InnerProtocol | None = None
+        self._phase = Phase.HEAD
+        self._buffer = b""
+        self._body: list[bytes] = []
+        self._awaited = 0
+        self._held: int | None = None  # bytes that the request, or its unsent answer, counts as in flight
+        self._is_advancing = False
+        self._is_closing = False
+        self._write_paused = False
+        self._read_paused = False
+        self._due = _NEVER
+        self._unsent_at_check = 0
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has come."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._server_state.connections.add(cast("Any", self))
+        self._context.cells[CONNECTIONS] += 1
+        self._due = self._loop.time() + self._context.header_timeout
+        self._timer = self._loop.call_later(self._context.tick_seconds, self._check_time)
+        if len(self._server_state.connections) > self._context.max_connections:
+            self._refuse(Overloaded("The service holds as many connections as it may."))
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
+        """The client has gone, or was sent away."""
+        self._server_state.connections.discard(cast("Any", self))
+        self._context.cells[CONNECTIONS] -= 1
+        self._is_closing = True
+        self._timer.cancel()
+        if self._inner is not None:
+            # Without the error: only then does uvicorn give up its timer.
+            self._inner.connection_lost(None)
+        if self._phase is not Phase.CALL:
+            self._leave()
+        self._buffer = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+        phase = self._phase
+        if phase is Phase.HEAD:
+            self._buffer = self._buffer + data if self._buffer else data
+            self._advance()
+        elif phase is Phase.BODY:
+            self._take_body(data)
+        elif phase is Phase.CALL:
+            self._buffer += data
+            if len(self._buffer) > _READ_AHEAD_BYTES and not self._read_paused:
+                self._read_paused = True
+                self._transport.pause_reading()
+        elif self._inner is not None and not self._inner.is_idle:
+            self._due = self._loop.time() + self._context.progress_timeout
+            self._inner.data_received(data)
+        else:
+            self._phase = Phase.HEAD
+            self._due = _NEVER
+            self._buffer = data
+            self._advance()
+
+    def eof_received(self) -> None:
+        """A client that sends no more gets no more either: the transport closes."""
+
+    def pause_writing(self) -> None:
+        """The client does not take its answers."""
+        self._write_paused = True
+        self._unsent_at_check = self._transport.get_write_buffer_size()
+        self._due = self._loop.time() + self._context.progress_timeout
+        if self._inner is not None:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client took them."""
+        self._write_paused = False
+        if self._inner is not None:
+            self._inner.resume_writing()
+        if self._phase is Phase.HEAD:
+            self._leave()
+            self._due = self._loop.time() + self._context.keep_alive_timeout
+            self._advance()
+
+    def shutdown(self) -> None:
+        """Uvicorn ends: finish the request that is being worked on, then close."""
+        self._is_closing = True
+        if self._phase is Phase.PASSED and self._inner is not None:
+            self._inner.shutdown()
+        elif self._phase is Phase.HEAD:
+            self._transport.close()
+
+    # Requests
+
+    def _advance(self) -> None:
+        """Begin whatever requests the buffer holds, one after another."""
+        if self._is_advancing:
+            return
+        self._is_advancing = True
+        try:
+            while self._phase is Phase.HEAD and self._buffer and not self._write_paused:
+                if self._transport.is_closing() or not self._begin(self._buffer):
+                    break
+        finally:
+            self._is_advancing = False
+
+    def _begin(self, buffer: bytes) -> bool:
+        """Begin the request that the buffer begins with; False if its head has not come whole, or is not for here."""
+        head_end = buffer.find(b"\r\n\r\n")
+        if not 0 <= head_end <= self._context.max_header_bytes:
+            if len(buffer) > self._context.max_header_bytes:
+                self._refuse(HeadTooLarge("The request's head is too long."))
+            else:
+                self._due = min(self._due, self._loop.time() + self._context.header_timeout)
+            return False
+        plain = self._context.heads.read_request(buffer, head_end)
+        if plain is None:
+            return self._pass_on()
+        self._started = perf_counter()
+        self._call, self._fields = call, fields = plain
+        has_body = call.operation in STORES
+        try:
+            call.admit(self._context.pool)
+            self._context.in_flight.enter(call.held_bytes)
+        except PagepoolError as error:
+            if has_body:
+                return self._pass_on()  # it is refused there again, and the body dealt with
+            self._buffer = buffer[head_end + 4 :]
+            self._finish_with(error)
+            return True
+        self._held = call.held_bytes
+        self._context.cells[REQUESTS_IN_FLIGHT] += 1
+        rest = buffer[head_end + 4 :]
+        if has_body:
+            self._buffer = b""
+            self._phase = Phase.BODY
+            self._awaited = fields.body_length
+            self._take_body(rest)
+        else:
+            self._buffer = rest
+            self._run(b"")
+        return True
+
+    def _take_body(self, data: bytes) -> None:
+        length = len(data)
+        if length < self._awaited:
+            if length:
+                self._body.append(data)
+                self._awaited -= length
+            self._due = self._loop.time() + self._context.progress_timeout
+            return
+        if length > self._awaited:
+            self._buffer = data[self._awaited :]
+            data = data[: self._awaited]
+        body = b"".join((*self._body, data)) if self._body else data
+        self._body = []
+        self._run(body)
+
+    def _run(self, body: bytes) -> None:
+        self._phase = Phase.CALL
+        self._due = _NEVER
+        self._coroutine: Coroutine[Any, Any, Answer] = self._call.run(self._context.pool, body)
+        self._step()
+
+    def _step(self, _: object = None) -> None:
+        """Run the core until it waits for a future, as a task would: a task and its switches cost as much as a load."""
+        try:
+            waited = self._coroutine.send(None)
+        except StopIteration as stop:
+            self._finish(stop.value)
+        except PagepoolError as error:
+            self._finish_with(error)
+        except Exception:
+            logger.exception("Unforeseen failure")
+            self._finish_with(InternalError())
+        else:
+            if waited is None:
+                self._loop.call_soon(self._step)
+            else:
+                waited._asyncio_future_blocking = False  # noqa: SLF001  how a Task takes what it is given to wait for
+                waited.add_done_callback(self._step)
+
+    def _pass_on(self) -> bool:
+        """Let uvicorn answer the request that the buffer begins with."""
+        if self._inner is None:
+            inner = InnerProtocol(self._config, self._server_state, self._app_state, self._loop)
+            inner.connection_made(self._transport)
+            stand_for(self._server_state, self, inner)
+            self._inner = inner
+        self._phase = Phase.PASSED
+        self._due = self._loop.time() + self._context.progress_timeout
+        data, self._buffer = self._buffer, b""
+        self._inner.data_received(data)
+        return False
+
+    # Answers
+
+    def _finish(self, answer: Answer) -> None:
+        request_id = self._context.request_ids.choose(self._fields.request_id)
+        closes = self._is_closing or not self._fields.keeps_alive
+        head = self._context.render_answer(answer, self._server_state.default_headers, request_id, closes=closes)
+        self._send(answer.status, head, answer.body, request_id, closes=closes)
+
+    def _finish_with(self, error: PagepoolError) -> None:
+        request_id = self._context.request_ids.choose(self._fields.request_id)
+        operation = self._call.operation
+        closes = self._is_closing or error.close_connection or not self._fields.keeps_alive
+        status, head, body = self._context.render_problem(
+            error, self._server_state.default_headers, request_id, is_store=operation in STORES, closes=closes
+        )
+        self._send(status, head, b"" if operation is INSPECT else body, request_id, closes=closes)
+
+    def _send(self, status: int, head: bytes, body: bytes, request_id: bytes, *, closes: bool) -> None:
+        transport = self._transport
+        if self._held is not None:
+            self._context.cells[REQUESTS_IN_FLIGHT] -= 1
+        if not transport.is_closing():
+            if len(body) <= _JOINED_BYTES:
+                transport.write(head + body)
+            else:
+                transport.writelines((head, body))
+        seconds = perf_counter() - self._started
+        self._context.telemetry.observe_request(self._call.operation.operation, status, seconds)
+        if self._context.access_log:
+            log_access(request_id.decode(), *self._call.described, status, seconds)
+        self._phase = Phase.HEAD
+        if not self._write_paused or transport.is_closing():
+            self._leave()
+            self._due = self._loop.time() + self._context.keep_alive_timeout
+        if closes:
+            transport.close()
+            return
+        if self._read_paused:
+            self._read_paused = False
+            transport.resume_reading()
+        if self._buffer:
+            self._advance()
+
+    def _leave(self) -> None:
+        """What was held is held no longer."""
+        if self._held is not None:
+            if self._phase is Phase.BODY:
+                self._context.cells[REQUESTS_IN_FLIGHT] -= 1
+            self._context.in_flight.leave(self._held)
+            self._held = None
+
+    def _refuse(self, error: PagepoolError) -> None:
+        """Answer something that is no request, or a connection too many, and close."""
+        request_id = self._context.request_ids.choose(None)
+        _, head, body = self._context.render_problem(
+            error, self._server_state.default_headers, request_id, is_store=False, closes=True
+        )
+        self._transport.write(head + body)
+        self._is_closing = True
+        self._transport.close()
+
+    # Time
+
+    def _check_time(self) -> None:
+        """Once a tick: send those away who make no progress."""
+        now = self._loop.time()
+        self._timer = self._loop.call_later(self._context.tick_seconds, self._check_time)
+        if now < self._due:
+            return
+        if self._write_paused:
+            unsent = self._transport.get_write_buffer_size()
+            if unsent < self._unsent_at_check:
+                self._unsent_at_check = unsent
+                self._due = now + self._context.progress_timeout
+            else:
+                self._transport.abort()
+        elif self._phase is Phase.PASSED and self._inner is not None and not self._inner.is_idle:
+            if self._inner.awaits_body:
+                self._transport.abort()
+            else:
+                self._due = now + self._context.keep_alive_timeout  # it is being answered
+        elif self._phase is Phase.BODY or self._buffer:
+            self._refuse(RequestTimeout("The request made no progress."))
+        else:
+            self._transport.close()

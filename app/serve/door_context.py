@@ -1,0 +1,84 @@
+"""What all connections of the protocol door share, and how their answers are rendered."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+from app.api.answer import Answer
+from app.api.error_responses import problem
+from app.api.guards import AllowedHosts, RequestIds
+from app.errors import PagepoolError
+from app.serve.request_head import HeadReader
+from app.wiring import ProcessContext
+
+_STATUS_LINES: Final = {
+    status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
+}
+_BODILESS: Final = frozenset({204, 304})
+_TICKS_PER_TIMEOUT: Final = 4
+_SHORTEST_TICK_SECONDS: Final = 0.05
+
+
+class DoorContext:
+    """One for each worker."""
+
+    def __init__(self, process: ProcessContext) -> None:
+        settings = process.settings
+        self.pool = process.pool
+        self.in_flight = process.in_flight
+        self.telemetry = process.telemetry
+        self.cells = process.telemetry.cells
+        self.heads = HeadReader(AllowedHosts.from_settings(settings))
+        self.request_ids = RequestIds()
+        self.access_log = settings.access_log
+        self.max_connections = settings.max_connections
+        self.max_header_bytes = settings.max_header_bytes
+        self.header_timeout = settings.header_timeout
+        self.keep_alive_timeout = settings.keep_alive_timeout
+        self.progress_timeout = settings.progress_timeout
+        shortest = min(self.header_timeout, self.keep_alive_timeout, self.progress_timeout)
+        self.tick_seconds = max(shortest / _TICKS_PER_TIMEOUT, _SHORTEST_TICK_SECONDS)
+        """How often a connection looks at the clock: a limit is enforced this much late at most."""
+        self._default_headers: list[tuple[bytes, bytes]] = []
+        self._default_rendered = b""
+
+    def _rendered_defaults(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        # uvicorn makes the list anew once a second, for its Date.
+        if headers is not self._default_headers:
+            self._default_headers = headers
+            self._default_rendered = b"".join(b"%b: %b\r\n" % pair for pair in headers)
+        return self._default_rendered
+
+    def render_answer(
+        self, answer: Answer, defaults: list[tuple[bytes, bytes]], request_id: bytes, *, closes: bool
+    ) -> bytes:
+        """The head of an answer."""
+        parts = [_STATUS_LINES[answer.status], self._rendered_defaults(defaults), answer.fixed.rendered]
+        for pair in answer.headers:
+            parts.append(b"%b: %b\r\n" % pair)  # noqa: PERF401  extending by a comprehension is slower for two
+        if answer.status not in _BODILESS:
+            length = len(answer.body) if answer.length is None else answer.length
+            parts.append(b"content-length: %d\r\n" % length)
+        if closes:
+            parts.append(b"connection: close\r\n")
+        parts.append(b"x-request-id: %b\r\n\r\n" % request_id)
+        return b"".join(parts)
+
+    def render_problem(
+        self,
+        error: PagepoolError,
+        defaults: list[tuple[bytes, bytes]],
+        request_id: bytes,
+        *,
+        is_store: bool,
+        closes: bool,
+    ) -> tuple[int, bytes, bytes]:
+        """Status, head and body of an error."""
+        status, headers, body = problem(error, is_store=is_store)
+        parts = [_STATUS_LINES[status], self._rendered_defaults(defaults)]
+        parts += [b"%b: %b\r\n" % pair for pair in headers if pair[0] != b"connection"]
+        if closes:
+            parts.append(b"connection: close\r\n")
+        parts.append(b"x-request-id: %b\r\n\r\n" % request_id)
+        return status, b"".join(parts), body

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+from pagepool_client import AsyncClient, Client, PageCounts, PageMissing, Run, etag_of
+
+from tests.client.fake_service import PAGE_SIZE, FakeService
+
+ZERO = bytes(PAGE_SIZE)
+ALL_VALUES = bytes(range(256)) * (PAGE_SIZE // 256)
+SAME = b"\xff\x80\x00\x01abcd" * (PAGE_SIZE // 8)
+
+
+def test_store_and_load(pool: Client, area: int) -> None:
+    """A page comes back as it went, with all byte values; its ETag is its digest."""
+    stored = pool.store(area, 42, ALL_VALUES)
+    assert (stored.counts, stored.etag) == (PageCounts(compressed=1), etag_of(ALL_VALUES))
+    assert pool.load(area, 42) == ALL_VALUES
+    head = pool.head(area, 42)
+    assert (head.kind, head.etag) == ("compressed", stored.etag)
+    assert 0 < head.stored_length < PAGE_SIZE
+
+
+def test_load_if_changed(pool: Client, area: int) -> None:
+    """A page that still has its ETag is not sent again."""
+    pool.store(area, 0, ALL_VALUES)
+    assert pool.load_if_changed(area, 0, etag_of(ALL_VALUES)) is None
+    assert pool.load_if_changed(area, 0, etag_of(SAME)) == ALL_VALUES
+
+
+def test_take_and_invalidate(pool: Client, area: int) -> None:
+    """Take hands a page out once; invalidate says how many pages were there."""
+    pool.store_extent(area, 0, ALL_VALUES * 4)
+    assert pool.take(area, 0) == ALL_VALUES
+    with pytest.raises(PageMissing):
+        pool.take(area, 0)
+    assert pool.invalidate(area, 0) == 0
+    assert pool.invalidate(area, 1, if_match=etag_of(ALL_VALUES)) == 1
+    assert pool.invalidate(area, 0, 4) == 2
+
+
+def test_extents(pool: Client, area: int) -> None:
+    """An extent is stored and loaded whole; absent pages read as zeros where that is asked for."""
+    assert pool.store_extent(area, 5, SAME + ZERO + ALL_VALUES).counts == PageCounts(zero=1, same=1, compressed=1)
+    assert pool.load_extent(area, 5, 3) == SAME + ZERO + ALL_VALUES
+    assert pool.load_extent(area, 4, 2, missing="zero") == ZERO + SAME
+    assert pool.zero_many(area, [(100, 3)]) == 3
+    assert pool.load_extent(area, 100, 3) == ZERO * 3
+    assert pool.invalidate_many(area, [(0, 50), (101, 1)]) == 4
+
+
+@pytest.mark.parametrize("lz4", [True, False])
+def test_frames(pool: Client, area: int, mixed_pages: bytes, lz4: bool) -> None:
+    """Frames carry every kind of page, with and without LZ4, and tell absent pages apart."""
+    data = mixed_pages[: 300 * PAGE_SIZE]
+    counts = pool.store_frames(area, 10, data, lz4=lz4).counts
+    assert counts.pages == 300
+    loaded = pool.load_frames(area, 9, 302, lz4=lz4)
+    assert loaded.missing == [(9, 1), (310, 1)]
+    assert loaded.corrupt == []
+    assert b"".join(page for _, page in loaded.pages()) == data
+    assert pool.load_extent(area, 10, 300) == data
+
+
+def test_load_many(pool: Client, area: int) -> None:
+    """Scattered extents come in one answer, each page once, however often it was asked for."""
+    for offset, page in ((3, SAME), (4, ZERO), (900, ALL_VALUES)):
+        pool.store(area, offset, page)
+    loaded = pool.load_many(area, [(900, 1), (3, 2), (4, 3)])
+    assert dict(loaded.pages()) == {3: SAME, 4: ZERO, 900: ALL_VALUES}
+    assert loaded.missing == [(5, 2)]
+
+
+def test_types_and_maps(pool: Client, area: int) -> None:
+    """A type can be configured, listed, mapped and deleted."""
+    pool.configure_type(area, image_bytes=3 * PAGE_SIZE)
+    pool.store_extent(area, 1, ZERO + SAME)
+    assert pool.type(area)["stored_pages"] == 2
+    assert area in [type_["type"] for type_ in pool.types()]
+    assert list(pool.allocation_runs(area, 0, 4)) == [
+        Run(0, 1, "hole"), Run(1, 1, "zero"), Run(2, 1, "data"), Run(3, 1, "hole"),
+    ]  # fmt: skip
+    (cell,) = pool.cell_map(area, 0, 8, 1)
+    assert (cell.zero, cell.same, cell.held) == (1, 1, 2)
+    pool.delete_type(area)
+    assert area not in [type_["type"] for type_ in pool.types()]
+
+
+def test_parameters_and_numbers(pool: Client) -> None:
+    """Tunables can be read and changed; the pool tells its layout, readiness and metrics."""
+    before = pool.parameters()["compressor"]
+    assert pool.change_parameters(compressor="zstd")["compressor"] == "zstd"
+    pool.change_parameters(compressor=before)
+    assert pool.pool()["page_size"] == pool.page_size == PAGE_SIZE
+    assert pool.readiness()["status"] == "ready"
+    assert "pagepool_stores_total" in pool.metrics()
+
+
+def test_a_unix_socket(tmp_path: Path) -> None:
+    """The client speaks over a Unix socket as over TCP."""
+    with FakeService(tmp_path / "s") as service, Client(service.url) as client:
+        client.store(1, 0, SAME)
+        assert client.load(1, 0) == SAME
+
+
+def test_connections_are_bounded(fake: FakeService) -> None:
+    """Threads that share a client never have more connections than it may have."""
+    with Client(fake.url, max_connections=2) as client:
+        threads = [threading.Thread(target=client.store, args=(1, i, SAME)) for i in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(fake.pages[1]) == 8
+    assert fake.most_in_flight <= 2
+
+
+def test_a_connection_that_the_service_closed_is_not_used() -> None:
+    """An idle connection that was closed is noticed before a request is sent on it."""
+    with FakeService() as service, Client(service.url) as client:
+        client.store(1, 0, SAME)
+        transport = client._http._transport
+        ((_, connection),) = transport._idle
+        connection.shutdown(2)
+        client.store(1, 1, SAME)
+        assert len(service.pages[1]) == 2
+
+
+def test_async(pool_url: str, area: int, tmp_path: Path, mixed_pages: bytes) -> None:
+    """The async client makes the same calls, and transfers files with progress told in the event loop."""
+    source, target, told = tmp_path / "in", tmp_path / "out", []
+    source.write_bytes(mixed_pages)
+
+    async def talk() -> None:
+        async with AsyncClient(pool_url) as client:
+            await client.store(area, 0, ALL_VALUES)
+            assert await client.load(area, 0) == ALL_VALUES
+            await asyncio.gather(*(client.store_frames(area, o, SAME) for o in range(1, 20)))
+            assert (await client.load_frames(area, 0, 20)).missing == []
+            assert [run.state async for run in client.allocation_runs(area, 0, 20)] == ["data"]
+            assert area in [type_["type"] async for type_ in client.types()]
+            with pytest.raises(PageMissing):
+                await client.load(area, 99)
+            summary = await client.import_pages(source, area, progress=lambda *now: told.append(now))
+            assert summary.pages == 1500
+            await client.export_pages(area, target)
+
+    asyncio.run(talk())
+    assert target.read_bytes() == mixed_pages
+    assert told[-1] == (1500, 1500)
+
+
+def test_async_retries(fake: FakeService) -> None:
+    """The async client waits as the sync one does."""
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    async def talk() -> None:
+        async with AsyncClient(fake.url, sleep=sleep) as client:
+            fake.answer_next(503, {"code": "overloaded"}, retry_after="2")
+            await client.store(1, 0, SAME)
+
+    asyncio.run(talk())
+    assert 2 <= waits[0] < 2.2
+
+
+def test_an_import_can_be_cancelled(pool_url: str, area: int, tmp_path: Path, mixed_pages: bytes) -> None:
+    """When the task is cancelled, no further page is sent, and nothing runs on."""
+    source = tmp_path / "in"
+    source.write_bytes(mixed_pages * 20)
+
+    async def talk() -> None:
+        async with AsyncClient(pool_url) as client:
+            begun = asyncio.Event()
+            task = asyncio.create_task(client.import_pages(source, area, progress=lambda *_: begun.set()))
+            await begun.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(talk())
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("pagepool")]
