@@ -321,6 +321,7 @@ class PageCorrupt(PagepoolError):
 
     code = "page_corrupt"
     title = "Page corrupt"
+    previous = Previous.KEPT
 
 
 class InternalError(PagepoolError):

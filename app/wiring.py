@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.api.limits import InFlight
-from app.embedded import EmbeddedRedis
+from app.embedded import EmbeddedRedis, find_running_socket
 from app.pool.parameters import Parameters
 from app.pool.pool import Pool
 from app.pool.state import PoolState
@@ -74,15 +74,52 @@ class ProcessContext:
             stack.push_async_callback(_end, watcher)
             threads = _encoder_threads(stack)
             pool = Pool(settings, store, record, state, telemetry, threads)
-            yield cls(settings, telemetry, pool, InFlight(settings, telemetry))
+            in_flight = InFlight(settings, telemetry)
+            yield cls(settings, telemetry, pool, in_flight)
+            # A store whose client has gone is still on its way to Redis: let it end in order.
+            await in_flight.drained(settings.shutdown_timeout)
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[RedisStore]:
+    """The store of a pool that exists, for a command beside the service: it makes no pool, and starts no Redis.
+
+    Raises:
+        StartupRefused: Redis or the pool is not there, or does not fit these settings.
+    """
+    if settings.redis_url is None:
+        socket_path = find_running_socket(settings)
+        if socket_path is None:
+            raise StartupRefused(
+                f"No service runs on {settings.home}; PAGEPOOL_DATA_DIR or PAGEPOOL_REDIS_URL says where."
+            )
+        endpoint = Endpoint(path=str(socket_path))
+    else:
+        endpoint = _given_endpoint(settings)
+    nodes = Nodes(endpoint, settings)
+    try:
+        await nodes.start()
+        if not await nodes.wait_reachable(settings.redis_timeout):
+            raise StartupRefused(f"Redis cannot be reached: {nodes.last_error}")
+        record = await PoolRecord.find(nodes, settings.namespace)
+        if record is None:
+            raise StartupRefused(f"There is no pool in the namespace {settings.namespace}.")
+        yield RedisStore(nodes, record)
+    finally:
+        await nodes.close()
+
+
+def _given_endpoint(settings: Settings) -> Endpoint:
+    assert settings.redis_url is not None  # noqa: S101  the callers look
+    try:
+        return Endpoint.from_url(settings.redis_url.get_secret_value(), settings.redis_ca_file)
+    except ValueError as error:
+        raise StartupRefused(str(error)) from error
 
 
 async def _endpoint(settings: Settings, worker: WorkerContext | None, stack: AsyncExitStack) -> Endpoint:
     if settings.redis_url is not None:
-        try:
-            return Endpoint.from_url(settings.redis_url.get_secret_value(), settings.redis_ca_file)
-        except ValueError as error:
-            raise StartupRefused(str(error)) from error
+        return _given_endpoint(settings)
     if worker is not None and worker.redis_socket is not None:
         return Endpoint(path=str(worker.redis_socket))
     embedded = EmbeddedRedis(settings)

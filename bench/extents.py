@@ -17,6 +17,7 @@ from bench import servers, singles
 from bench.context import Context
 from bench.load import Client, Request, prepare, wrk
 from bench.measurement import BenchError, Section, interleave
+from bench.processor_time import CostedLoad, add_costs
 from bench.sample_pages import PAGE_SIZE, compressible, extents, split
 
 EXTENT_PAGES = 512
@@ -100,18 +101,16 @@ def run(context: Context) -> Section:
                 _check(pool.port, form, bodies, stores, loads)
                 for task, requests in ((PUT, stores), (GET, loads)):
                     file = prepare(requests, context.home / f"{type_}.{task}")
-                    tasks[task][form] = partial(_pages_a_second, pool.port, file, context.seconds)
+                    load = partial(wrk, pool.port, file, context.seconds, CONNECTIONS)
+                    tasks[task][form] = CostedLoad(load, (pool.pid,), EXTENT_PAGES)
         except BenchError as error:
             section.notes.append(f"pagepool: left out: {error}")
         _add_webdis(context, stack, section, tasks)
         for task, loads_by_peer in tasks.items():
             loads_by_peer[BARE] = bare[task]
             section.add(task, "pages/s", interleave(context.rounds, loads_by_peer, section.notes))
+            add_costs(section, task, "page", loads_by_peer)
     return section
-
-
-def _pages_a_second(port: int, file: object, seconds: float) -> float:
-    return EXTENT_PAGES * wrk(port, file, seconds, CONNECTIONS)  # type: ignore[arg-type]
 
 
 def _add_webdis(
@@ -119,15 +118,17 @@ def _add_webdis(
 ) -> None:
     """Webdis's single pages, in the same rounds."""
     pages = compressible(1024)
-    redis_socket = stack.enter_context(servers.redis(context.home / "r"))
+    redis = stack.enter_context(servers.redis(context.home / "r"))
     for threads in (1, 2):
         name = f"{singles.WEBDIS} single pages, {threads} thread{'s' * (threads > 1)}"
         try:
-            server = stack.enter_context(servers.webdis(context.home / f"w{threads}", redis_socket, threads))
-            peer = singles.Peer(name, server.port, "/SET/{}-{}".format, "/GET/{}-{}.txt".format)
+            server = stack.enter_context(servers.webdis(context.home / f"w{threads}", redis.socket, threads))
+            peer = singles.Peer(
+                name, server.port, (server.pid, redis.pid), "/SET/{}-{}".format, "/GET/{}-{}.txt".format
+            )
             files = singles.write_requests(context, peer, pages)
         except BenchError as error:
             section.notes.append(f"{name}: left out: {error}")
             continue
-        tasks[PUT][name] = partial(wrk, server.port, files[singles.PUT], context.seconds)
-        tasks[GET][name] = partial(wrk, server.port, files[singles.GET], context.seconds)
+        for task, file in ((PUT, files[singles.PUT]), (GET, files[singles.GET])):
+            tasks[task][name] = CostedLoad(partial(wrk, server.port, file, context.seconds), peer.pids)

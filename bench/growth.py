@@ -15,6 +15,7 @@ from bench import servers
 from bench.context import Context
 from bench.load import Client, Request, prepare, wrk
 from bench.measurement import BenchError, Section, interleave
+from bench.processor_time import CostedLoad, add_costs
 from bench.sample_pages import PAGE_SIZE, compressible
 
 GET, PUT = "GET a page", "PUT a page"
@@ -52,7 +53,7 @@ def run(context: Context) -> Section:
     with ExitStack() as stack:
         try:
             for held in held_sizes:
-                redis_socket = stack.enter_context(servers.redis(context.home / f"r{held}"))
+                redis = stack.enter_context(servers.redis(context.home / f"r{held}"))
                 offsets = [index * held // _ADDRESSES for index in range(_ADDRESSES)]
                 random.Random(held).shuffle(offsets)
                 paths = [f"/v1/pages/1/{offset}" for offset in offsets]
@@ -63,16 +64,20 @@ def run(context: Context) -> Section:
                     home = context.home / f"p{held}-{workers}"
                     pool = stack.enter_context(
                         servers.pagepool(
-                            home, redis_socket=redis_socket, workers=str(workers), max_pool_bytes=str(1 << 40)
+                            home, redis_socket=redis.socket, workers=str(workers), max_pool_bytes=str(1 << 40)
                         )
                     )
+                    pids = (pool.pid, redis.pid)
                     if workers == 1:
                         _fill(pool.port, held, pages)
-                    loads[peer_of(workers, held)] = partial(wrk, pool.port, gets, context.seconds)
-                    stores[peer_of(workers, held)] = partial(wrk, pool.port, put_file, context.seconds)
+                    loads[peer_of(workers, held)] = CostedLoad(partial(wrk, pool.port, gets, context.seconds), pids)
+                    stores[peer_of(workers, held)] = CostedLoad(
+                        partial(wrk, pool.port, put_file, context.seconds), pids
+                    )
         except BenchError as error:
             section.notes.append(f"pagepool: left out: {error}")
             return section
         for task, tasks in ((GET, loads), (PUT, stores)):
             section.add(task, "requests/s", interleave(context.rounds, tasks, section.notes))
+            add_costs(section, task, "request", tasks)
     return section

@@ -12,7 +12,7 @@ from statistics import median
 from bench import servers, singles
 from bench.context import Context
 from bench.extents import EXTENT_PAGES
-from bench.load import CONNECTIONS, Request, prepare, wrk, wrk_command, wrk_rate
+from bench.load import CONNECTIONS, Request, prepare, wrk, wrk_command, wrk_result
 from bench.measurement import BenchError, Section, interleave
 from bench.paced import in_own_process
 from bench.sample_pages import compressible, extents
@@ -31,17 +31,17 @@ def run(context: Context) -> Section:
     section = Section("latency", "Latency from the moment a request was due", reference=singles.WEBDIS)
     pages = compressible(1024)
     with ExitStack() as stack:
-        redis_socket = stack.enter_context(servers.redis(context.home / "r"))
+        redis = stack.enter_context(servers.redis(context.home / "r"))
         starts = {
             singles.PAGEPOOL: (servers.pagepool(context.home / "p"), "/v1/pages/{}/{}", "/v1/pages/{}/{}"),
-            singles.WEBDIS: (servers.webdis(context.home / "w", redis_socket, 1), "/SET/{}-{}", "/GET/{}-{}.txt"),
+            singles.WEBDIS: (servers.webdis(context.home / "w", redis.socket, 1), "/SET/{}-{}", "/GET/{}-{}.txt"),
         }
         ports: dict[str, int] = {}
         files: dict[str, dict[str, Path]] = {}
         for name, (server, store, load) in starts.items():
             try:
                 ports[name] = stack.enter_context(server).port
-                peer = singles.Peer(name, ports[name], store.format, load.format)
+                peer = singles.Peer(name, ports[name], (), store.format, load.format)
                 files[name] = singles.write_requests(context, peer, pages)
             except BenchError as error:
                 section.notes.append(f"{name}: left out: {error}")
@@ -53,7 +53,7 @@ def run(context: Context) -> Section:
 
 
 def _half_rate(context: Context, section: Section, task: str, targets: dict[str, tuple[int, Path]]) -> None:
-    tops = interleave(2, {name: partial(wrk, *target, 1) for name, target in targets.items()})
+    tops = interleave(2, {name: partial(_top_rate, *target) for name, target in targets.items()})
     rates = {name: median(found) / 2 for name, found in tops.items()}
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in targets}
     for _ in range(context.rounds):
@@ -67,6 +67,10 @@ def _half_rate(context: Context, section: Section, task: str, targets: dict[str,
         reached = median(one["rate"] for one in results)
         if reached < 0.95 * rates[name]:
             section.notes.append(f"{task}, {name}: {reached:.0f}/s sent where {rates[name]:.0f}/s were due")
+
+
+def _top_rate(port: int, file: Path) -> float:
+    return wrk(port, file, 1).rate
 
 
 def _beside_stream(context: Context, section: Section, port: int, gets: Path) -> None:
@@ -98,4 +102,4 @@ def _stream(port: int, file: Path, seconds: float, rates: list[float]) -> Iterat
     finally:
         stream.kill()
         stream.wait()
-    rates.append(wrk_rate(output))
+    rates.append(wrk_result(output).rate)

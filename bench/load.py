@@ -55,8 +55,21 @@ def wrk_command(port: int, requests: Path, seconds: float, connections: int) -> 
     return [program, *options, f"http://127.0.0.1:{port}", "--", str(requests)]
 
 
-def wrk_rate(output: str) -> float:
-    """Requests a second, from what wrk_requests.lua printed.
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a load got through."""
+
+    requests: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.requests / self.seconds
+
+
+def wrk_result(output: str) -> Sent:
+    """What a load got through, from what wrk_requests.lua printed.
 
     Raises:
         BenchError: wrk failed, or any answer was an error.
@@ -67,18 +80,18 @@ def wrk_rate(output: str) -> float:
     summary = json.loads(lines[-1])
     if summary["status_errors"] or summary["socket_errors"] or not summary["requests"]:
         raise BenchError(f"wrk saw errors: {summary}")
-    return float(summary["requests"] / summary["seconds"])
+    return Sent(summary["requests"], summary["seconds"])
 
 
-def wrk(port: int, requests: Path, seconds: float, connections: int = CONNECTIONS) -> float:
-    """Requests a second that one wrk thread gets through on keep-alive connections.
+def wrk(port: int, requests: Path, seconds: float, connections: int = CONNECTIONS) -> Sent:
+    """Send prepared requests from one wrk thread on keep-alive connections, as fast as they are answered.
 
     Raises:
         BenchError: wrk is missing or failed, or any answer was an error.
     """
     command = wrk_command(port, requests, seconds, connections)
     run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    return wrk_rate(run.stdout)
+    return wrk_result(run.stdout)
 
 
 class Client:

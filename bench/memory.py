@@ -128,6 +128,8 @@ def run(context: Context) -> Section:
             section.add(task, "bytes/page", {ZRAM: [held]}, lower_is_better=True)
     except BenchError as error:
         section.notes.append(f"zram: left out: {error}")
+    order = [*tasks, ZERO_RUN]
+    section.measurements.sort(key=lambda one: order.index(one.task))
     return section
 
 

@@ -128,14 +128,22 @@ class HttpServer:
     pid: int
 
 
+@dataclass(frozen=True, slots=True)
+class RedisServer:
+    """A Redis that runs: its Unix socket, and its process's id."""
+
+    socket: Path
+    pid: int
+
+
 @contextlib.contextmanager
-def redis(home: Path) -> Iterator[Path]:
-    """A Redis without persistence on a Unix socket; gives the socket's path."""
+def redis(home: Path) -> Iterator[RedisServer]:
+    """A Redis without persistence on a Unix socket."""
     home.mkdir(parents=True, exist_ok=True)
     path = home / "r.sock"
     command = [redis_server(), "--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no"]
-    with process(command, home, _accepts(path)):
-        yield path
+    with process(command, home, _accepts(path)) as server:
+        yield RedisServer(path, server.pid)
 
 
 @contextlib.contextmanager

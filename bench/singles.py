@@ -13,6 +13,7 @@ from bench import servers
 from bench.context import Context
 from bench.load import Request, fill_and_check, prepare, wrk
 from bench.measurement import BenchError, Section, interleave
+from bench.processor_time import CostedLoad, add_costs
 from bench.sample_pages import ZERO_PAGE, compressible
 
 PAGEPOOL = "pagepool"
@@ -31,6 +32,8 @@ class Peer:
 
     name: str
     port: int
+    pids: tuple[int, ...]
+    """The processes that serve it, below which all others are its own too."""
     store_path: Callable[[int, int], str]
     load_path: Callable[[int, int], str]
 
@@ -50,26 +53,28 @@ def start_peers(context: Context, stack: ExitStack, notes: list[str]) -> list[Pe
         server: AbstractContextManager[servers.HttpServer],
         store: Callable[[int, int], str],
         load: Callable[[int, int], str],
+        *more_pids: int,
     ) -> None:
         try:
             running = stack.enter_context(server)
         except BenchError as error:
             notes.append(f"{name}: left out: {error}")
         else:
-            peers.append(Peer(name, running.port, store, load))
+            peers.append(Peer(name, running.port, (running.pid, *more_pids), store, load))
 
     home = context.home
     start(PAGEPOOL, servers.pagepool(home / "p"), pagepool_path, pagepool_path)
     start(PAGEPOOL_ASGI, servers.pagepool(home / "a", door="asgi"), pagepool_path, pagepool_path)
-    redis_socket = stack.enter_context(servers.redis(home / "r"))
+    redis = stack.enter_context(servers.redis(home / "r"))
     for threads in (1, 2):
         start(
             f"{WEBDIS}, {threads} thread{'s' * (threads > 1)}",
-            servers.webdis(home / f"w{threads}", redis_socket, threads),
+            servers.webdis(home / f"w{threads}", redis.socket, threads),
             lambda type_, offset: f"/SET/{type_}-{offset}",
             lambda type_, offset: f"/GET/{type_}-{offset}.txt",
+            redis.pid,
         )
-    start(NAIVE, servers.naive(home / "n", redis_socket), naive_path, naive_path)
+    start(NAIVE, servers.naive(home / "n", redis.socket), naive_path, naive_path, redis.pid)
     return peers
 
 
@@ -103,10 +108,11 @@ def run(context: Context) -> Section:
             except BenchError as error:
                 section.notes.append(f"{peer.name}: left out: {error}")
         for task in (GET, PUT, ZERO_GET, ZERO_PUT):
-            loads = {
-                peer.name: partial(wrk, peer.port, files[task], context.seconds)
+            loads: dict[str, Callable[[], float]] = {
+                peer.name: CostedLoad(partial(wrk, peer.port, files[task], context.seconds), peer.pids)
                 for peer, files in requests
                 if task in files
             }
             section.add(task, "requests/s", interleave(context.rounds, loads, section.notes))
+            add_costs(section, task, "request", loads)
     return section

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Final
+
 from app.errors import Overloaded
 from app.settings import Settings
 from app.telemetry import Telemetry
 from app.telemetry_cells import OVERLOADED
+
+_POLL_SECONDS: Final = 0.02
 
 
 class InFlight:
@@ -39,3 +44,10 @@ class InFlight:
         """Count it no longer."""
         self._requests -= 1
         self._bytes -= bytes_
+
+    async def drained(self, seconds: float) -> None:
+        """Wait until nothing is held, for so long at most."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while self._requests and loop.time() < deadline:  # noqa: ASYNC110  an event would cost every request
+            await asyncio.sleep(_POLL_SECONDS)

@@ -74,8 +74,8 @@ Lz4Query = Annotated[Literal["0", "1"], Query(description="`1`: pages that are k
 IfMatch = Annotated[str | None, Header(description="Entity tags, or `*`; for single pages (RFC 9110, 13.1.1).")]
 IfNoneMatch = Annotated[str | None, Header(description="Entity tags, or `*`; for single pages (RFC 9110, 13.1.2).")]
 
-_PAGE_PATH: Final = "/v1/pages/{type}/{offset}"
-_FRAMES_PATH: Final = "/v1/frames/{type}/{offset}"
+_PAGE_PATH: Final = "/v1/pages/{type}/{offset:offset}"
+_FRAMES_PATH: Final = "/v1/frames/{type}/{offset:offset}"
 _NOT_MODIFIED: Final[dict[int | str, dict[str, Any]]] = {
     304: empty_response("The page has a tag that If-None-Match names.", "ETag", "Cache-Control")
 }

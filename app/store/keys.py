@@ -75,6 +75,18 @@ class KeySchema:
         """The hash of a chunk."""
         return b"%b%d:%d" % (self._chunk_prefixes[stripe], type_, chunk)
 
+    def chunk_prefix(self, stripe: int) -> bytes:
+        """What the keys of all chunks of a stripe begin with; type and chunk follow."""
+        return self._chunk_prefixes[stripe]
+
+    def runs_prefix(self, stripe: int) -> bytes:
+        """What `runs` of every type begins with."""
+        return self._runs_prefixes[stripe]
+
+    def maps_prefix(self, stripe: int) -> bytes:
+        """What `maps` of every type begins with."""
+        return self._maps_prefixes[stripe]
+
     def runs(self, stripe: int, type_: int) -> bytes:
         """The sorted set of runs that a type holds in a stripe."""
         return b"%b%d" % (self._runs_prefixes[stripe], type_)

@@ -84,6 +84,18 @@ class PoolRecord:
             checked(await nodes.of_key(key).send(pack_command((b"HSET", key, b"ready", 1))))
         return record
 
+    @classmethod
+    async def find(cls, nodes: Nodes, namespace: str) -> PoolRecord | None:
+        """The record of the pool in this namespace, None where there is none."""
+        key = KeySchema(namespace, 1).pool
+        flat = checked(await nodes.of_key(key).send(pack_command((b"HGETALL", key))))
+        return cls(nodes, namespace, dict(zip(flat[::2], flat[1::2], strict=True))) if flat else None
+
+    @property
+    def page_size(self) -> int:
+        """Bytes in a page of this pool."""
+        return int(self._fields[b"page_size"])
+
     def _check_fits(self, page_size: int) -> None:
         for name, ours in (("format", FORMAT), ("layout", LAYOUT), ("page_size", page_size)):
             theirs = self._fields.get(name.encode(), b"").decode()

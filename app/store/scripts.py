@@ -29,7 +29,10 @@ CHANGE_CHUNK: Final = _read("change_chunk.lua")
 READ_RUN: Final = _read("read_run.lua")
 OPEN_POOL: Final = _read("open_pool.lua")
 MARK_STRIPE: Final = _read("mark_stripe.lua")
+AUDIT_CHUNK: Final = _read("audit_chunk.lua")
+AUDIT_STRIPE: Final = _read("audit_stripe.lua")
 ALL: Final = (CHANGE_CHUNK, READ_RUN, OPEN_POOL, MARK_STRIPE)
+"""Those that a new connection makes known at once; the others are sent when they are needed."""
 
 
 async def call_script(connection: Multiplexer, script: Script, keys: Sequence[bytes], arguments: Sequence[Any]) -> Any:

@@ -52,19 +52,19 @@ class Client:
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        self._address = Address.parse(url)
-        self._retries = retries or Retries()
+        self.address = Address.parse(url)
+        self.retries = retries or Retries()
         self._sleep = sleep
         self._layout: Layout | None = None
         self._http = httpx.Client(
             transport=transport
-            or SocketTransport(uds=self._address.uds, ssl_context=ssl_context, max_connections=max_connections),
+            or SocketTransport(uds=self.address.uds, ssl_context=ssl_context, max_connections=max_connections),
             timeout=timeout,
-            **self._address.client_options(token),
+            **self.address.client_options(token),
         )
 
     def __repr__(self) -> str:
-        return f"Client({str(self._address)!r})"
+        return f"Client({str(self.address)!r})"
 
     def __enter__(self) -> Self:
         return self
@@ -83,11 +83,11 @@ class Client:
             try:
                 return read_answer(call, self._http.request(**request_options(call)))
             except httpx.TransportError as cause:
-                error: PagepoolError = no_answer(cause, self._address)
+                error: PagepoolError = no_answer(cause, self.address)
                 error.__cause__ = cause
             except PagepoolError as problem:
                 error = problem
-            wait = self._retries.wait_after(error, attempt, call.repeat)
+            wait = self.retries.wait_after(error, attempt, call.repeat)
             if wait is None:
                 raise error
             self._sleep(wait)

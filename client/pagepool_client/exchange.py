@@ -54,6 +54,8 @@ class Address:
         """
         headers = {"User-Agent": f"pagepool-client/{_VERSION}", "Accept-Encoding": "identity"}
         if token:
+            if not token.isprintable() or not token.isascii():
+                raise ValueError("A token is printable ASCII without line breaks.")
             headers["Authorization"] = f"Bearer {token}"
         return {"base_url": self.url, "headers": headers, "trust_env": False, "follow_redirects": False}
 

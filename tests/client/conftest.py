@@ -14,17 +14,24 @@ from pathlib import Path
 import pytest
 from pagepool_client import Client
 
-from tests.client.fake_service import PAGE_SIZE, FakeService
+from tests.client.fake_pages import PAGE_SIZE
+from tests.client.fake_service import FakeService
 
 _types = itertools.count(2_000_000 + os.getpid() % 1000 * 1000)
 _DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
-@pytest.fixture
-def fake() -> Iterator[FakeService]:
-    """A service that can be made to misbehave."""
+@pytest.fixture(scope="session")
+def _fake_of_the_session() -> Iterator[FakeService]:
     with FakeService() as service:
         yield service
+
+
+@pytest.fixture
+def fake(_fake_of_the_session: FakeService) -> FakeService:
+    """A service that can be made to misbehave."""
+    _fake_of_the_session.reset()
+    return _fake_of_the_session
 
 
 @pytest.fixture(scope="session")

@@ -9,75 +9,61 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import struct
 import threading
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs
 
-import lz4.block
 import uvicorn
-import xxhash
 
-PAGE_SIZE = 4096
-MAX_EXTENT_PAGES = 512
-ZERO = bytes(PAGE_SIZE)
+from tests.client.fake_pages import (
+    MAX_EXTENT_PAGES,
+    PAGE_SIZE,
+    ZERO,
+    Refusal,
+    decode,
+    encode,
+    etag_of,
+    frame,
+    kind_of,
+    runs_of,
+    stored_length,
+)
+
 LIMIT = (1 << 63) // PAGE_SIZE
 
 Answer = tuple[int, dict[str, str], bytes]
-
-
-class Refusal(Exception):
-    def __init__(self, status: int, code: str, **members: Any) -> None:
-        self.status = status
-        self.members = {"type": f"urn:pagepool:error:{code}", "title": code, "status": status, "detail": code}
-        self.members |= {"code": code} | members
-        self.headers = {"Retry-After": str(members["retry_after"])} if "retry_after" in members else {}
 
 
 def json_answer(document: Any) -> Answer:
     return 200, {"content-type": "application/json"}, json.dumps(document).encode()
 
 
-def kind_of(page: bytes) -> str:
-    if page == ZERO:
-        return "zero"
-    if page == page[:8] * (PAGE_SIZE // 8):
-        return "same"
-    return "compressed" if len(lz4.block.compress(page, store_size=False)) < PAGE_SIZE else "raw"
-
-
-def stored_length(page: bytes) -> int:
-    kind = kind_of(page)
-    if kind == "compressed":
-        return 9 + len(lz4.block.compress(page, store_size=False))
-    return {"zero": 0, "same": 17, "raw": 9 + PAGE_SIZE}[kind]
-
-
-def etag_of(page: bytes) -> str:
-    return f'"{xxhash.xxh3_64_hexdigest(page)}"'
-
-
-def frame(offset: int, count: int, kind: int, payload: bytes = b"") -> bytes:
-    return struct.pack("<QIB3x", offset, count, kind) + payload
-
-
-def runs_of(offsets: list[int]) -> list[list[int]]:
-    runs: list[list[int]] = []
-    for offset in offsets:
-        if runs and offset == sum(runs[-1]):
-            runs[-1][1] += 1
-        else:
-            runs.append([offset, 1])
-    return runs
-
-
 class FakeService:
     """An ASGI application in a thread of its own, on a free port or a Unix socket."""
 
     def __init__(self, uds: Path | None = None) -> None:
+        self.reset()
+        config = uvicorn.Config(
+            self, host="127.0.0.1", port=0, uds=uds and str(uds), log_level="critical", lifespan="off"
+        )
+        self._server = uvicorn.Server(config)
+        self._uds = uds
+        self._thread = threading.Thread(target=self._server.run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        while not self._server.started:
+            self._thread.join(0.005)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+    def reset(self) -> None:
+        """As it was when it started."""
         self.pages: dict[int, dict[int, bytes]] = {}
         self.corrupt: set[tuple[int, int]] = set()
         self.configurations: dict[int, dict[str, Any]] = {}
@@ -89,22 +75,6 @@ class FakeService:
         self.map_step = LIMIT  # how far one answer of the allocation map tells
         self.max_pages: int | None = None
         self._next: deque[Answer] = deque()
-        config = uvicorn.Config(
-            self, host="127.0.0.1", port=0, uds=uds and str(uds), log_level="critical", lifespan="off"
-        )
-        self._server = uvicorn.Server(config)
-        self._uds = uds
-        self._thread = threading.Thread(target=self._server.run)
-
-    def __enter__(self) -> FakeService:
-        self._thread.start()
-        while not self._server.started:
-            self._thread.join(0.005)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join()
 
     @property
     def url(self) -> str:
@@ -144,7 +114,7 @@ class FakeService:
         await send({"type": "http.response.start", "status": status, "headers": raw})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
 
-    def _answer(self, method: str, path: str, query: dict[str, str], headers: dict[str, str], body: bytes) -> Answer:
+    def _answer(self, method: str, path: str, query: dict[str, str], headers: dict[str, str], body: bytes) -> Answer:  # noqa: PLR0911
         if self._next:
             return self._next.popleft()
         if self.token is not None and headers.get("authorization") != f"Bearer {self.token}":
@@ -176,14 +146,14 @@ class FakeService:
 
     # Pages
 
-    def _pages(
+    def _pages(  # noqa: PLR0911
         self, method: str, match: re.Match[str], query: dict[str, str], headers: dict[str, str], body: bytes
     ) -> Answer:
         form, area, where, take = match[1], self.pages.setdefault(int(match[2]), {}), match[3], match[4]
         if not where.isdigit():
             asked = [o for offset, count in json.loads(body)["extents"] for o in range(offset, offset + count)]
             if where == "load":
-                return self._frames(int(match[2]), asked, "lz4" in query)
+                return self._frames(int(match[2]), asked, lz4_wanted="lz4" in query)
             if where == "zero":
                 area.update(dict.fromkeys(asked, ZERO))
                 return json_answer({"zeroed": len(asked)})
@@ -192,11 +162,11 @@ class FakeService:
         if offset + count > LIMIT:
             raise Refusal(422, "bad_address")
         if method == "PUT":
-            incoming = self._decode(offset, body) if form == "frames" else self._split(offset, body)
+            incoming = decode(offset, body) if form == "frames" else self._split(offset, body)
             return self._store(area, incoming, offset, headers)
         asked = list(range(offset, offset + count))
         if form == "frames":
-            return self._frames(int(match[2]), asked, "lz4" in query)
+            return self._frames(int(match[2]), asked, lz4_wanted="lz4" in query)
         missing = [o for o in asked if o not in area]
         if method == "DELETE":
             self._check_match(area, offset, headers)
@@ -250,66 +220,16 @@ class FakeService:
         named = {"page-counts": counts}
         return 204, named | ({"etag": etag_of(incoming[offset])} if set(incoming) == {offset} else {}), b""
 
-    # Frames
-
-    def _decode(self, offset: int, body: bytes) -> dict[int, bytes]:
-        pages: dict[int, bytes] = {}
-        try:
-            for at, page in self._frame_pages(body):
-                if at in pages or not offset <= at < offset + MAX_EXTENT_PAGES:
-                    raise Refusal(400, "bad_frame", previous="kept")
-                pages[at] = page
-        except (struct.error, lz4.block.LZ4BlockError):
-            raise Refusal(400, "bad_frame", previous="kept") from None
-        return dict(sorted(pages.items()))
-
-    def _frame_pages(self, body: bytes) -> Iterator[tuple[int, bytes]]:
-        position = 0
-        while position < len(body):
-            at, count, kind, reserved = struct.unpack_from("<QIB3s", body, position)
-            position += 16
-            if reserved != bytes(3) or kind not in {0, 1, 2, 4} or not 1 <= count <= MAX_EXTENT_PAGES:
-                raise Refusal(400, "bad_frame", previous="kept")
-            word = body[position : position + 8]
-            position += 8 if kind == 2 else 0
-            for index in range(count):
-                if kind == 4:
-                    length, digest = struct.unpack_from("<HQ", body, position)
-                    block = body[position + 10 : position + 10 + length]
-                    position += 10 + length
-                    page = lz4.block.decompress(block, uncompressed_size=PAGE_SIZE)
-                    if xxhash.xxh3_64_intdigest(page) != digest:
-                        raise Refusal(400, "bad_frame", previous="kept")
-                elif kind == 0:
-                    page = body[position : position + PAGE_SIZE]
-                    position += PAGE_SIZE
-                else:
-                    page = ZERO if kind == 1 else word * (PAGE_SIZE // 8)
-                if len(page) != PAGE_SIZE or position > len(body):
-                    raise Refusal(400, "bad_frame", previous="kept")
-                yield at + index, page
-
-    def _frames(self, type_: int, asked: list[int], lz4_wanted: bool) -> Answer:
+    def _frames(self, type_: int, asked: list[int], *, lz4_wanted: bool) -> Answer:
         area = self.pages.get(type_, {})
-        parts = []
-        for offset in asked:
-            page = area.get(offset)
-            if (type_, offset) in self.corrupt:
-                parts.append(frame(offset, 1, 5))
-            elif page is None:
-                parts.append(frame(offset, 1, 3))
-            elif (kind := kind_of(page)) == "zero":
-                parts.append(frame(offset, 1, 1))
-            elif kind == "same":
-                parts.append(frame(offset, 1, 2, page[:8]))
-            elif kind == "compressed" and lz4_wanted:
-                block = lz4.block.compress(page, store_size=False)
-                head = struct.pack("<HQ", len(block), xxhash.xxh3_64_intdigest(page))
-                parts.append(frame(offset, 1, 4, head + block))
-            else:
-                parts.append(frame(offset, 1, 0, page))
-        parts.append(frame(0, len(asked), 255))
-        return 200, {"content-type": "application/octet-stream"}, b"".join(parts)
+        frames = [
+            frame(offset, 1, 5)
+            if (type_, offset) in self.corrupt
+            else encode(offset, area.get(offset), lz4_wanted=lz4_wanted)
+            for offset in asked
+        ]
+        body = b"".join(frames) + frame(0, len(asked), 255)
+        return 200, {"content-type": "application/octet-stream"}, body
 
     # Types
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pagepool_client import AsyncClient, Client, PageCounts, PageMissing, Run, etag_of
 
-from tests.client.fake_service import PAGE_SIZE, FakeService
+from tests.client.fake_pages import PAGE_SIZE
+from tests.client.fake_service import FakeService
 
 ZERO = bytes(PAGE_SIZE)
 ALL_VALUES = bytes(range(256)) * (PAGE_SIZE // 256)

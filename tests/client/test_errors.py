@@ -17,7 +17,8 @@ from pagepool_client import (
 )
 
 import app.errors
-from tests.client.fake_service import PAGE_SIZE, FakeService
+from tests.client.fake_pages import PAGE_SIZE
+from tests.client.fake_service import FakeService
 
 
 @pytest.fixture
@@ -117,5 +118,5 @@ def test_addresses_that_are_none(url: str) -> None:
 
 def test_header_injection() -> None:
     """A token with a line break cannot add a header."""
-    with Client("http://127.0.0.1:9", token="a\r\nX-Evil: 1") as client, pytest.raises(Exception, match="line break"):
-        client.pool()
+    with pytest.raises(ValueError, match="line breaks"):
+        Client("http://127.0.0.1:9", token="a\r\nX-Evil: 1")

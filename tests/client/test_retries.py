@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import socket
+import threading
+
 import pytest
 from pagepool_client import (
     Client,
@@ -12,7 +15,8 @@ from pagepool_client import (
     StoresDisabled,
 )
 
-from tests.client.fake_service import PAGE_SIZE, FakeService
+from tests.client.fake_pages import PAGE_SIZE
+from tests.client.fake_service import FakeService
 
 PAGE = b"\x80" * PAGE_SIZE
 OVERLOADED = {"code": "overloaded", "title": "Overloaded", "previous": "kept"}
@@ -130,9 +134,6 @@ class TestCutConnections:
 
     @pytest.fixture
     def cut_url(self) -> str:
-        import socket
-        import threading
-
         listener = socket.create_server(("127.0.0.1", 0))
         self.accepted = 0
 

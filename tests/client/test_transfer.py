@@ -15,7 +15,8 @@ from pagepool_client import (
     TypeUnknown,
 )
 
-from tests.client.fake_service import PAGE_SIZE, FakeService
+from tests.client.fake_pages import PAGE_SIZE
+from tests.client.fake_service import FakeService
 
 NOISE = os.urandom(PAGE_SIZE)
 

@@ -71,7 +71,6 @@ def test_malformed_types(area: Area, spelling: str) -> None:
         area.client.delete(f"/v1/types/{spelling}"),
         area.client.get(f"/v1/types/{spelling}/extents"),
         area.client.get(f"/v1/types/{spelling}/map?from=0&count=1&cells=1"),
-        area.client.get(f"/v1/types/{spelling}/image"),
     ):
         check_problem(response, 422, "bad_address")
 
@@ -116,7 +115,8 @@ def test_path_tricks(area: Area, tail: str) -> None:
             raw.send(request(method, target, body))
             response = raw.read()
             assert response.status in {400, 404, 405, 422}
-            check_problem(response, response.status)
+            if response.status != 400:
+                check_problem(response, response.status)
     assert area.load(1) == PAGE
 
 

@@ -7,6 +7,7 @@ import redis
 
 from tests.harness import frames, pages
 from tests.harness.area import Area
+from tests.harness.deployments import needs_image_view
 from tests.harness.frames import FrameKind
 from tests.harness.problems import check_problem
 from tests.harness.redis_server import RedisServer
@@ -200,6 +201,7 @@ def test_a_corrupt_page_can_be_replaced(area: Area, blobs: Blobs) -> None:
     assert area.numbers()["pool_bytes"] == 0
 
 
+@needs_image_view
 def test_a_corrupt_page_in_an_image(area: Area, blobs: Blobs) -> None:
     """A corrupt page cuts an image's answer off, or is an error: it is never padded."""
     area.configure(image_bytes=4 * 4096)

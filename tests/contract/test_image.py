@@ -7,9 +7,12 @@ import pytest
 
 from tests.harness import pages
 from tests.harness.area import Area
+from tests.harness.deployments import needs_image_view
 from tests.harness.problems import check_problem
 from tests.harness.raw_http import chunked, request
 from tests.harness.redis_server import until
+
+pytestmark = needs_image_view
 
 PAGE = 4096
 SIZE = 10 * PAGE + 123
@@ -460,7 +463,16 @@ def test_memory_is_flat_while_a_sparse_image_streams(area: Area) -> None:
     assert most - before < 64 << 20
 
 
-def test_methods_of_a_malformed_type(area: Area) -> None:
+@pytest.mark.smoke
+def test_wrong_methods(area: Area) -> None:
+    """An image is read with HEAD and GET and written with PUT; other methods are 405 with `Allow`."""
+    for method in ("DELETE", "POST", "PATCH"):
+        response = area.client.request(method, area.image)
+        check_problem(response, 405, "method_not_allowed")
+        assert {each.strip() for each in response.headers["allow"].split(",")} >= {"GET", "HEAD", "PUT"}
+
+
+def test_a_malformed_type(area: Area) -> None:
     """The image of what is no type is 422 `bad_address`."""
     check_problem(area.client.get("/v1/types/01/image"), 422, "bad_address")
     check_problem(area.client.put("/v1/types/x/image", content=b""), 422, "bad_address", "kept")

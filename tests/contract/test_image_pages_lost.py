@@ -6,11 +6,13 @@ import pytest
 
 from tests.harness import pages
 from tests.harness.area import Area
+from tests.harness.deployments import needs_image_view
 from tests.harness.problems import check_problem
 from tests.harness.redis_server import RedisServer, until
 from tests.harness.service import Service, pagepool
 
 OWN_SERVICE = True
+pytestmark = needs_image_view
 PAGE = 4096
 COUNT = 4096
 

@@ -250,6 +250,7 @@ def test_a_small_page_is_admitted_below_the_limit(area: Area, limit, raw_length:
 def test_frames_obey_the_limit(area: Area, tune) -> None:
     """A store in frames is refused by the limit as any other, page by page, zero frames welcome."""
     area.store(1, RAW[1])
+    area.store(100, RAW[1])
     tune(max_pool_bytes=1)
     response = area.put_frames(0, frames.zero(0), frames.data(1, RAW[2]), frames.same(2, 2, b"12345678"))
     document = check_problem(response, 507, "pool_full", "invalidated")

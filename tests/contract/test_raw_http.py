@@ -266,7 +266,7 @@ def test_what_is_not_http(area: Area, wire: bytes) -> None:
     assert answers_on_a_new_connection(area)
 
 
-@pytest.mark.smoke
+@pytest.mark.combination("door", "two-workers")
 def test_a_head_that_is_too_long(area: Area) -> None:
     """A head over the bound is 431 or 400, and the connection is closed."""
     with area.service.raw() as raw:
@@ -276,6 +276,7 @@ def test_a_head_that_is_too_long(area: Area) -> None:
     assert answers_on_a_new_connection(area)
 
 
+@pytest.mark.combination("door", "two-workers")
 def test_a_url_that_is_too_long(area: Area) -> None:
     """A request line over the bound is refused, and the connection is closed."""
     with area.service.raw() as raw:

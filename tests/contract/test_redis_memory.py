@@ -7,6 +7,7 @@ import redis
 
 from tests.harness import pages
 from tests.harness.area import Area
+from tests.harness.deployments import needs_image_view
 from tests.harness.problems import check_problem
 from tests.harness.redis_server import RedisServer
 from tests.harness.service import Service
@@ -100,6 +101,7 @@ def test_work_resumes(area: Area, starve: redis.Redis) -> None:
     assert area.load(0) == RAW[0]
 
 
+@needs_image_view
 def test_an_image_when_redis_is_full(area: Area, starve: redis.Redis) -> None:
     """The stale-copy rule does not apply to images: a refused write leaves the page as it was."""
     area.configure(image_bytes=10 * 4096)

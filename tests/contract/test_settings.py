@@ -208,7 +208,7 @@ def test_sigterm_ends_it(start_service: Start, workers: str) -> None:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_kill_9_leaves_nothing_behind(start_service: Start, workers: str) -> None:
-    """After kill -9 of the first process its workers and its Redis are gone in bounded time; it can be started again."""
+    """After kill -9 of the first process its workers and its Redis are gone in bounded time; it can start again."""
     service = start_service(workers=workers, persistence="always")
     area = Area(service, 1)
     area.store(0, *BODY)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+
+import pytest
 
 from tests.harness.redis_server import RedisCluster, RedisServer
 from tests.harness.service import Service
@@ -17,6 +20,9 @@ CLUSTER = "cluster"
 COMBINATIONS = (DEFAULT, ASGI, TWO_WORKERS, UVICORN, CLUSTER)
 IN_EVERY_RUN = (DEFAULT, ASGI, TWO_WORKERS)
 """Combinations that `make test` takes the smoke tests through; the others run when asked for."""
+
+HAS_IMAGE_VIEW = find_spec("app.api.image") is not None
+needs_image_view = pytest.mark.skipif(not HAS_IMAGE_VIEW, reason="the image view is not built yet")
 
 COMMON = {"max_pool_bytes": "0", "redis_timeout": "5"}
 
@@ -39,7 +45,7 @@ def deployed(name: str) -> Iterator[Service]:
         elif name == UVICORN:
             command = [
                 sys.executable,
-                *"-m uvicorn --factory app.main:create_app --no-access-log --no-server-header".split(),
+                *["-m", "uvicorn", "--factory", "app.main:create_app", "--no-access-log", "--no-server-header"],
             ]
             command += ["--port", "{port}"]
         elif name == CLUSTER:

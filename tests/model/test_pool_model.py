@@ -4,6 +4,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.harness.deployments import HAS_IMAGE_VIEW
+from tests.model.image_model import PoolAndImageModel
 from tests.model.pool_model import PoolModel
 
 
@@ -14,8 +16,9 @@ def test_the_pool_is_a_dict(areas, service, pytestconfig: pytest.Config) -> None
     """Whatever is done to a pool, its pages and every one of its counts are what a plain dict says they are."""
     examples, steps = pytestconfig.getoption("--model-examples"), pytestconfig.getoption("--model-steps")
     both = (areas(), areas())
+    model = PoolAndImageModel if HAS_IMAGE_VIEW else PoolModel
     run_state_machine_as_test(
-        lambda: PoolModel(both),
+        lambda: model(both),
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,

@@ -48,8 +48,10 @@ def test_a_worker_that_never_starts_ends_the_service(tmp_path):
 
 
 def test_a_unix_socket_instead_of_a_port(tmp_path):
-    """With PAGEPOOL_UDS it serves there, for owner and group; the path goes with the service."""
+    """With PAGEPOOL_UDS it serves there, for owner and group; a stale socket is replaced, one in use is not."""
     path = tmp_path / "http.sock"
+    with socket.socket(socket.AF_UNIX) as left_behind:  # as a service does that was killed
+        left_behind.bind(str(path))
     with Supervised(tmp_path / "one", uds=str(path)).wait_until_up() as service:
         assert service.address == f"unix:{path}"
         assert path.stat().st_mode & 0o777 == 0o660
@@ -59,15 +61,6 @@ def test_a_unix_socket_instead_of_a_port(tmp_path):
             assert "is in use by another process: stop it, or set PAGEPOOL_UDS" in second.errors
         assert service.get()["redis"] == "+PONG"
     assert not path.exists()
-
-
-def test_a_stale_unix_socket_is_replaced(tmp_path):
-    """A socket that nobody listens on is what a killed service left, and no hindrance."""
-    path = tmp_path / "http.sock"
-    with socket.socket(socket.AF_UNIX) as left_behind:
-        left_behind.bind(str(path))
-    with Supervised(tmp_path / "one", uds=str(path)).wait_until_up() as service:
-        assert service.get()["redis"] == "+PONG"
 
 
 def test_a_file_in_the_place_of_the_socket_is_left_alone(tmp_path):

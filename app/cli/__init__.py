@@ -1,0 +1,30 @@
+"""The command `pagepool`: serve, import, export, look, mend.
+
+What a command needs is imported when it runs, so that `pagepool --help` and small commands start at once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+EXIT_FAILED = 1
+EXIT_UNUSABLE = 2
+"""Wrong usage, wrong settings, or no service to speak to."""
+
+
+def main() -> None:
+    """Run the command line; every foreseeable failure is one message and an exit status, not a traceback."""
+    from app.cli.commands import app  # noqa: PLC0415 - see the module's docstring
+
+    try:
+        app(prog_name="pagepool")
+    except BrokenPipeError:  # `pagepool … | head`
+        sys.stderr.close()
+        sys.exit(EXIT_FAILED)
+    except Exception as error:
+        from app.cli.failures import explain  # noqa: PLC0415 - see the module's docstring
+
+        status = explain(error)
+        if status is None:
+            raise
+        sys.exit(status)

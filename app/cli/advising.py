@@ -1,0 +1,102 @@
+"""`pagepool advise`: what a file of pages would cost, without storing it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli import EXIT_FAILED
+from app.cli.wording import readable_bytes, share
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from app.cli.costs import Survey
+
+
+def advise(
+    file: Annotated[Path, typer.Argument(help="File of pages.", exists=True, dir_okay=False)],
+    page_size: Annotated[int, typer.Option(min=4096, max=65536, help="Bytes in a page.")] = 4096,
+    sample: Annotated[
+        int, typer.Option(min=0, help="Pages to try, spread evenly over the file; 0: all of them.")
+    ] = 16384,
+    plot: Annotated[
+        Path | None, typer.Option(help="Write the spread of compressed sizes as SVG.", show_default=False)
+    ] = None,
+) -> None:
+    """Say what FILE would cost here: kinds, ratio and speed of each compressor, and the limit that would hold it."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from app.cli.costs import survey  # noqa: PLC0415
+
+    if page_size & (page_size - 1):
+        raise typer.BadParameter("must be a power of two", param_hint="--page-size")
+    found = survey(file, page_size, sample)
+    if not found.pages:
+        typer.echo(f"pagepool: {file} does not hold a whole page of {page_size} bytes.", err=True)
+        raise typer.Exit(EXIT_FAILED)
+    console = Console()
+    console.print(_heading(found))
+    console.print(_kinds(found))
+    console.print(_compressors(found))
+    for line in _advice(found):
+        console.print(line)
+    if plot is not None:
+        from app.cli.size_plot import draw  # noqa: PLC0415
+
+        plot.write_text(draw(found.sizes["lz4"], page_size, file.name), encoding="utf-8")
+        console.print(f"The spread of sizes under lz4 is drawn in {plot}.")
+
+
+def _heading(found: Survey) -> str:
+    tried = "" if found.tried == found.pages else f", {found.tried:,} of them tried"
+    return f"{found.pages:,} pages of {found.page_size} bytes, {readable_bytes(found.logical_bytes)}{tried}"
+
+
+def _kinds(found: Survey) -> str:
+    kinds = (
+        ("zero", found.zero),
+        ("same-filled", found.same),
+        ("other", found.tried - found.zero - found.same),
+    )
+    return ", ".join(share(name, count, found.tried) for name, count in kinds)
+
+
+def _compressors(found: Survey) -> Table:
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("compressor")
+    for name in ("in the pool", "ratio", "incompressible", "store µs/page", "load µs/page"):
+        table.add_column(name, justify="right")
+    for cost in found.costs:
+        table.add_row(
+            cost.name,
+            readable_bytes(found.scaled(cost.pool_bytes)),
+            f"{found.logical_bytes / max(1, found.scaled(cost.pool_bytes)):.2f}",
+            f"{found.scaled(cost.raw):,}",
+            f"{cost.store_seconds * 1e6 / found.tried:.1f}",
+            f"{cost.load_seconds * 1e6 / found.tried:.1f}",
+        )
+    return table
+
+
+def _advice(found: Survey) -> list[str]:
+    from app.cli.costs import recommended_limit  # noqa: PLC0415
+
+    default = found.costs[0]
+    limit = recommended_limit(found.scaled(default.pool_bytes))
+    lines = [
+        f"To hold all of it under lz4: PAGEPOOL_MAX_POOL_BYTES={limit} ({readable_bytes(limit)}), and a Redis that may "
+        f"use {readable_bytes(limit * 14 // 10 + (64 << 20))}.",
+    ]
+    best = min(found.costs, key=lambda cost: cost.pool_bytes)
+    gain = 1 - best.pool_bytes / default.pool_bytes if default.pool_bytes else 0.0
+    if best.setting != "lz4" and gain > 0.05:  # noqa: PLR2004 - below that nobody would notice
+        lines.append(
+            f"PAGEPOOL_COMPRESSOR={best.setting} would save a further {100 * gain:.0f} % of the pool's bytes "
+            f"({best.name}), at {best.store_seconds / max(default.store_seconds, 1e-9):.1f} times the work for a store."
+        )
+    return lines

@@ -1,0 +1,61 @@
+"""Where the service is, for the commands that speak to one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pagepool_client import Client
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        envvar="PAGEPOOL_URL",
+        help="The service: http://HOST:PORT, https://HOST:PORT or unix:/PATH. "
+        "Otherwise where this environment's settings would make it listen.",
+        show_default=False,
+    ),
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file", help="File that holds the token; otherwise PAGEPOOL_TOKEN.", exists=True, dir_okay=False
+    ),
+]
+TypeNumber = Annotated[int, typer.Option("--type", "-t", min=0, max=(1 << 31) - 1, help="The type: an area of pages.")]
+
+
+def open_client(url: str | None, token_file: Path | None, *, patient: bool = False) -> Client:
+    """A client of the service.
+
+    A `patient` one repeats what may be repeated; that there is a service at all is asked for once, so that a wrong
+    address is told at once.
+    """
+    from pagepool_client import NO_RETRIES, Client, Retries  # noqa: PLC0415
+
+    token = token_file.read_text().strip() if token_file is not None else os.environ.get("PAGEPOOL_TOKEN")
+    try:
+        client = Client(url or _own_url(), token=token, retries=NO_RETRIES, timeout=30.0)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if patient:
+        _ = client.layout
+        client.retries = Retries()
+    return client
+
+
+def _own_url() -> str:
+    """Where a service with these settings listens."""
+    from app.settings import Settings  # noqa: PLC0415
+
+    settings = Settings()
+    if settings.uds is not None:
+        return f"unix:{settings.uds.absolute()}"
+    scheme = "http" if settings.tls_certificate is None else "https"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.port}"

@@ -1,0 +1,58 @@
+"""`pagepool token new`: a token, and the entry for the tokens file that lets it in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Tokens for PAGEPOOL_TOKENS_FILE.", no_args_is_help=True)
+
+_RANGES = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*", re.ASCII)
+_TOKEN_BYTES = 32
+
+
+class Role(StrEnum):
+    """What a token may do; each role includes those before it."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+
+@app.callback()
+def token() -> None:
+    """Tokens for PAGEPOOL_TOKENS_FILE."""
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Option(help="Who will have it; logs name it so.")],
+    role: Annotated[Role, typer.Option(help="What it may do.")],
+    types: Annotated[str | None, typer.Option(help="Only these types: 1,5,10-19.", show_default=False)] = None,
+) -> None:
+    """Make a token. It is shown once; the tokens file holds only its SHA-256."""
+    if types is not None and not _RANGES.fullmatch(types):
+        raise typer.BadParameter("Types are numbers and ranges, such as 1,5,10-19.", param_hint="--types")
+    secret = secrets.token_urlsafe(_TOKEN_BYTES)
+    typer.echo(f"# The token, shown once:\n# {secret}\n#\n# For PAGEPOOL_TOKENS_FILE:")
+    typer.echo(entry(name, role, types, secret), nl=False)
+
+
+def entry(name: str, role: Role, types: str | None, secret: str) -> str:
+    """The TOML that lets a token in."""
+    lines = [
+        "[[tokens]]",
+        f"name = {json.dumps(name)}",  # a JSON string is a TOML string
+        f'sha256 = "{hashlib.sha256(secret.encode()).hexdigest()}"',
+        f'role = "{role.value}"',
+    ]
+    if types is not None:
+        parts = [part if part.isdecimal() else f'"{part}"' for part in types.split(",")]
+        lines.append(f"types = [{', '.join(parts)}]")
+    return "\n".join(lines) + "\n"

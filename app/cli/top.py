@@ -1,0 +1,95 @@
+"""`pagepool top`: the pool, live."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.connection import TokenFile, Url, open_client
+
+if TYPE_CHECKING:
+    from pagepool_client import Client
+
+    from app.cli.samples import Sample
+
+_MAX_TYPES = 200
+
+
+def top(
+    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Look twice, print once, and end.")] = False,
+    url: Url = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Watch the pool: what it holds, what comes and goes, how fast it answers. q or Ctrl-C ends it."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from app.cli.samples import Window  # noqa: PLC0415
+    from app.cli.top_view import View  # noqa: PLC0415
+
+    console = Console()
+    with open_client(url, token_file) as client:
+        first = look(client)
+        view = View(str(client.address), Window(first, first))
+        if once or not console.is_terminal:
+            time.sleep(interval)
+            view.advance(look(client))
+            console.print(view, height=None)
+            return
+        with _keys() as key_within:
+            _watch(client, console, view, lambda: key_within(interval))
+
+
+def look(client: Client) -> Sample:
+    """Ask the service for everything that is shown."""
+    from app.cli.samples import Sample, parse_metrics  # noqa: PLC0415
+
+    pool, types = client.pool(), list(islice(client.types(), _MAX_TYPES))
+    return Sample(time.monotonic(), pool, types, parse_metrics(client.metrics()))
+
+
+def _watch(client: Client, console: object, view: object, next_key: Callable[[], str | None]) -> None:
+    from pagepool_client import PagepoolError  # noqa: PLC0415
+    from rich.live import Live  # noqa: PLC0415
+
+    with Live(view, console=console, screen=True, auto_refresh=False) as live:
+        live.refresh()
+        try:
+            while next_key() not in {"q", "Q"}:
+                try:
+                    view.advance(look(client))
+                except PagepoolError as error:
+                    view.trouble = str(error).partition("(")[0].strip()
+                live.refresh()
+        except KeyboardInterrupt:
+            return
+
+
+@contextmanager
+def _keys() -> Iterator[Callable[[float], str | None]]:
+    """Single keys as they are pressed: a function that waits for one, so many seconds at most."""
+    import select  # noqa: PLC0415
+    import termios  # noqa: PLC0415
+    import tty  # noqa: PLC0415
+
+    if not sys.stdin.isatty():
+        yield lambda seconds: time.sleep(seconds)  # noqa: PLW0108
+        return
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+
+    def key_within(seconds: float) -> str | None:
+        ready, _, _ = select.select([descriptor], [], [], seconds)
+        return sys.stdin.read(1) if ready else None
+
+    try:
+        tty.setcbreak(descriptor)
+        yield key_within
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

@@ -1,0 +1,142 @@
+"""`pagepool import` and `pagepool export`: whole files, over HTTP, against a running service."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
+
+import typer
+
+from app.cli.connection import TokenFile, TypeNumber, Url, open_client
+from app.cli.wording import readable_bytes, share
+
+if TYPE_CHECKING:
+    from pagepool_client import ExportSummary, ImportSummary
+
+Progress = Callable[[int, int | None], None]
+InFlight = Annotated[int, typer.Option(min=1, max=64, help="Requests in flight.")]
+Lz4 = Annotated[bool, typer.Option("--lz4/--no-lz4", help="Compress on this side of the wire.")]
+
+
+def import_file(
+    file: Annotated[Path, typer.Argument(help="File of pages; - is standard input.", allow_dash=True)],
+    type_: TypeNumber,
+    offset: Annotated[int, typer.Option(min=0, help="Where its first page goes.")] = 0,
+    pad: Annotated[bool, typer.Option("--pad", help="Fill up a last page that is not whole, with zeros.")] = False,
+    lz4: Lz4 = True,
+    in_flight: InFlight = 3,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
+    url: Url = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Store the pages of FILE. Holes of a sparse file are not read, runs of zeros cost next to nothing."""
+    source: Any = nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb", buffering=0)
+    with source as opened, open_client(url, token_file, patient=True) as client:
+        with _progress(f"import {file.name}", quiet=quiet) as progress:
+            summary = client.import_pages(
+                opened, type_, offset, pad=pad, lz4=lz4, in_flight=in_flight, progress=progress
+            )
+        if not quiet:
+            for line in import_lines(summary, client.page_size, client.type(type_) if summary.pages else None, type_):
+                print(line)
+
+
+def export_file(
+    file: Annotated[Path, typer.Argument(help="File to write; - is standard output.", allow_dash=True)],
+    type_: TypeNumber,
+    offset: Annotated[
+        int | None, typer.Option(min=0, help="First page; otherwise the first one held.", show_default=False)
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Pages; otherwise up to the last one held.", show_default=False)
+    ] = None,
+    missing: Annotated[Literal["error", "zero"], typer.Option(help="What an absent page is.")] = "error",
+    lz4: Lz4 = True,
+    in_flight: InFlight = 3,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
+    url: Url = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Write the pages of a type to FILE, sparsely; FILE is replaced only once all is written."""
+    is_stdout = str(file) == "-"
+    target: BinaryIO | Path = sys.stdout.buffer if is_stdout else file
+    with open_client(url, token_file, patient=True) as client:
+        with _progress(f"export {file.name}", quiet=quiet) as progress:
+            summary = client.export_pages(
+                type_, target, offset, count, missing=missing, lz4=lz4, in_flight=in_flight, progress=progress
+            )
+        if not quiet:
+            for line in export_lines(summary, client.page_size, type_):
+                print(line, file=sys.stderr if is_stdout else sys.stdout)
+
+
+def import_lines(summary: ImportSummary, page_size: int, held: dict[str, Any] | None, type_: int) -> list[str]:
+    """What an import did, in human terms; `held` are the type's numbers after it."""
+    counts = summary.counts
+    lines = [
+        f"{_amount(summary.pages, page_size)} into type {type_} at offset {summary.offset}, {_rate(summary)}",
+        f"{share('zero', counts.zero, counts.pages)}, {share('same-filled', counts.same, counts.pages)}, "
+        f"{share('compressed', counts.compressed, counts.pages)}, "
+        f"{share('incompressible', counts.raw, counts.pages)}",
+    ]
+    if held is not None:
+        ratio = held["compression_ratio"]
+        lines.append(
+            f"{readable_bytes(summary.sent_bytes)} sent; the type now holds {readable_bytes(held['logical_bytes'])} "
+            f"in {readable_bytes(held['pool_bytes'])}" + (f", ratio {ratio:.2f}" if ratio else "")
+        )
+    return lines
+
+
+def export_lines(summary: ExportSummary, page_size: int, type_: int) -> list[str]:
+    """What an export did, in human terms."""
+    pages = summary.pages
+    lines = [
+        f"{_amount(pages, page_size)} from type {type_} at offset {summary.offset}, {_rate(summary)}",
+        f"{share('zero', summary.zero, pages)}, {share('same-filled', summary.same, pages)}, "
+        f"{share('compressed', summary.compressed, pages)}, {share('plain', summary.raw, pages)}"
+        + (f", {share('absent', summary.absent, pages)}" if summary.absent else ""),
+    ]
+    if summary.received_bytes:
+        lines.append(
+            f"{readable_bytes(summary.received_bytes)} received, ratio {pages * page_size / summary.received_bytes:.2f}"
+        )
+    return lines
+
+
+def _amount(pages: int, page_size: int) -> str:
+    return f"{pages:,} pages ({readable_bytes(pages * page_size)})"
+
+
+def _rate(summary: ImportSummary | ExportSummary) -> str:
+    return f"{summary.seconds:.2f} s, {summary.pages / max(summary.seconds, 1e-9):,.0f} pages/s"
+
+
+@contextmanager
+def _progress(label: str, *, quiet: bool) -> Iterator[Progress | None]:
+    """A bar on a terminal, else nothing."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TaskProgressColumn(),
+        TextColumn("{task.completed:,.0f} pages"),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None, rate="")
+
+        def report(done: int, total: int | None) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, completed=done, total=total, rate=f"{speed:,.0f} pages/s" if speed else "")
+
+        yield report

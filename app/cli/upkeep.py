@@ -1,0 +1,85 @@
+"""`pagepool audit`, `repair` and `scrub`: they speak to Redis, not to the service, with the service's own settings."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from app.cli import EXIT_FAILED, EXIT_UNUSABLE
+
+
+def audit(
+    repair: Annotated[bool, typer.Option("--repair", help="Set counters that are wrong to what was counted.")] = False,
+) -> None:
+    """Recount the pool from Redis and compare with its counters; exit status 1 where they differ."""
+    import asyncio  # noqa: PLC0415
+
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    from app.pool.audit import run_audit  # noqa: PLC0415
+    from app.settings import Settings  # noqa: PLC0415
+
+    report = asyncio.run(run_audit(Settings(), repair=repair))
+    console = Console()
+    counted = f"{report.pages:,} pages in {report.chunks:,} chunks were counted"
+    if not report.differences:
+        console.print(f"{counted}: every counter agrees.")
+        return
+    table = Table("scope", "counter", title="Counters that differ")
+    table.add_column("counted", justify="right")
+    table.add_column("recorded", justify="right")
+    for difference in report.differences:
+        table.add_row(
+            str(difference.scope), str(difference.counter), f"{difference.counted:,}", f"{difference.recorded:,}"
+        )
+    console.print(table)
+    if report.repaired:
+        console.print(f"{counted}: {len(report.differences)} counters were wrong and have been mended.")
+        return
+    console.print(f"{counted}: {len(report.differences)} counters are wrong; --repair mends them.")
+    raise typer.Exit(EXIT_FAILED)
+
+
+def repair(
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Take the pages that the backend lost for gone, and go on.")
+    ] = False,
+) -> None:
+    """Let images be read again after the backend lost pages: the lost ones read as zeros from then on."""
+    if not accept_loss:
+        typer.echo("pagepool: nothing is repaired without --accept-loss.", err=True)
+        raise typer.Exit(EXIT_UNUSABLE)
+    import asyncio  # noqa: PLC0415
+
+    from app.pool.loss import accept_loss as accept  # noqa: PLC0415
+    from app.settings import Settings  # noqa: PLC0415
+
+    asyncio.run(accept(Settings()))
+    typer.echo("The loss is accepted.")
+
+
+def scrub(
+    rate: Annotated[int, typer.Option(min=1, help="Pages a second at most.")] = 10_000,
+) -> None:
+    """Load and check every page at a bounded rate; exit status 1 where one is corrupt."""
+    import asyncio  # noqa: PLC0415
+
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    from app.pool.scrub import run_scrub  # noqa: PLC0415
+    from app.settings import Settings  # noqa: PLC0415
+
+    report = asyncio.run(run_scrub(Settings(), pages_per_second=rate))
+    console = Console()
+    if not report.corrupt:
+        console.print(f"{report.pages:,} pages were checked: none is corrupt.")
+        return
+    table = Table("type", "offset", title="Corrupt pages")
+    for type_, offset in report.corrupt:
+        table.add_row(str(type_), str(offset))
+    console.print(table)
+    console.print(f"{report.pages:,} pages were checked: {len(report.corrupt)} are corrupt.")
+    raise typer.Exit(EXIT_FAILED)
