@@ -12,10 +12,12 @@ from fastapi.responses import JSONResponse
 
 from app import __version__
 from app.api import error_responses, openapi, operations, pages, types
+from app.api.authorization import Authorization
 from app.api.dependencies import Context
 from app.api.guards import AllowedHosts
 from app.api.paths import PathTable
 from app.api.request_middleware import RequestMiddleware
+from app.serve.startup_refused import StartupRefused
 from app.settings import Settings
 
 
@@ -26,10 +28,23 @@ def create_app(settings: Settings | None = None, *, context: Context | None = No
         settings: read from the environment if left out.
         context: what handlers work with; if left out, the lifespan opens `app.wiring.ProcessContext`, so that the app
             can be made, and described, with no Redis in reach.
+
+    Raises:
+        StartupRefused: a setting is wrong.
     """
     settings = settings or Settings()
+    try:
+        allowed_hosts = AllowedHosts.from_settings(settings)
+    except ValueError as error:
+        raise StartupRefused(f"PAGEPOOL_ALLOWED_HOSTS: {error}") from error
     described = APIRouter()
     routers = [pages.router, pages.gather_router, types.router, operations.router, described]
+
+    @described.get("/openapi.json", include_in_schema=False)
+    async def get_openapi() -> JSONResponse:
+        return JSONResponse(description())
+
+    authorization = Authorization(settings, routers)
     # FastAPI's pages of documentation load scripts from another host; the description itself is served as it is.
     app = FastAPI(
         title="Pagepool",
@@ -38,16 +53,12 @@ def create_app(settings: Settings | None = None, *, context: Context | None = No
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=_lifespan(settings, context),
+        lifespan=_lifespan(settings, authorization, context),
     )
     description = cache(lambda: openapi.build(app))
     app.openapi = description  # type: ignore[method-assign]  # FastAPI's documented way to extend it
     if context is not None:
         app.state.context = context
-
-    @described.get("/openapi.json", include_in_schema=False)
-    async def get_openapi() -> JSONResponse:
-        return JSONResponse(description())
 
     for router in routers:
         app.include_router(router)
@@ -55,15 +66,16 @@ def create_app(settings: Settings | None = None, *, context: Context | None = No
     error_responses.install(app, paths)
     app.add_middleware(
         RequestMiddleware,
-        allowed_hosts=AllowedHosts.from_settings(settings),
+        settings=settings,
+        allowed_hosts=allowed_hosts,
+        authorization=authorization,
         paths=paths,
-        access_log=settings.access_log,
     )
     return app
 
 
 def _lifespan(
-    settings: Settings, context: Context | None
+    settings: Settings, authorization: Authorization, context: Context | None
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
@@ -74,9 +86,9 @@ def _lifespan(
         from app.serve.door_context import DoorContext  # noqa: PLC0415
         from app.wiring import ProcessContext  # noqa: PLC0415
 
-        async with ProcessContext.open(settings) as opened:
+        async with authorization.tokens.watched(), ProcessContext.open(settings) as opened:
             app.state.context = opened
             # uvicorn gives the lifespan's state to its protocol class: the protocol door finds its context there.
-            yield {"door": DoorContext(opened)}
+            yield {"door": DoorContext(opened, authorization)}
 
     return lifespan

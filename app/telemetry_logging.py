@@ -57,7 +57,9 @@ def configure_logging(level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
-def log_access(request_id: str, method: str, path: str, status: int, seconds: float) -> None:
+def log_access(
+    request_id: str, method: str, path: str, status: int, seconds: float, *, token: str | None = None
+) -> None:
     """Write the line of one answered request; call it only if `settings.access_log`.
 
     Args:
@@ -66,6 +68,9 @@ def log_access(request_id: str, method: str, path: str, status: int, seconds: fl
         path: the request's path, without its query.
         status: the answer's status; 0 if the connection ended before one was sent.
         seconds: from the request's head to the end of its answer.
+        token: the name of the token that it was let in with.
     """
-    fields = {"method": method, "path": path, "status": status, "seconds": round(seconds, 6)}
+    fields: dict[str, Any] = {"method": method, "path": path, "status": status, "seconds": round(seconds, 6)}
+    if token is not None:
+        fields["token"] = token
     ACCESS.info("%s %s %d", method, path, status, extra={"request_id": request_id, "fields": fields})

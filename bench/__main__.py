@@ -37,21 +37,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(chosen: Sequence[str], *, is_quick: bool) -> int:
-    """Run the sections, print as they end, and keep everything."""
+    """Run the sections, print as they end, and keep everything; 1 if a section failed as a whole."""
     from bench import machine, report  # noqa: PLC0415  # --help needs no peer
     from bench.bars import outcomes  # noqa: PLC0415
 
     console = Console(record=True, width=None if sys.stdout.isatty() else 120)
     described = machine.describe()
     report.print_machine(console, described)
+    if machine.is_busy():
+        console.print("Something else is at work on this machine: trust the CPU rows more than the rates.\n")
     sections: list[Section] = []
+    failed: list[str] = []
     for name in SECTIONS:
         if name not in chosen:
             continue
         started = time.monotonic()
         module: ModuleType = importlib.import_module(f"bench.{name}")
         with tempfile.TemporaryDirectory(prefix="ppb-") as home:
-            section: Section = module.run(Context(Path(home), is_quick))
+            try:
+                section: Section = module.run(Context(Path(home), is_quick))
+            except Exception as error:  # noqa: BLE001  # the other sections are still worth having
+                failed.append(name)
+                section = Section(name, name, notes=[f"the section failed: {error!r}"])
         sections.append(section)
         report.print_section(console, section)
         console.print(f"  ({name}: {time.monotonic() - started:.0f} s)\n", markup=False, highlight=False)
@@ -60,7 +67,7 @@ def measure(chosen: Sequence[str], *, is_quick: bool) -> int:
     found = [one for one in outcomes(by_name) if whole or one.is_met is not None]
     report.print_bars(console, found)
     report.keep(described, sections, found, is_quick=is_quick, text=console.export_text())
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

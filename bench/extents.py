@@ -23,7 +23,7 @@ from bench.sample_pages import PAGE_SIZE, compressible, extents, split
 EXTENT_PAGES = 512
 CONNECTIONS = 4
 BARE = "bare LZ4 loop"
-PLAIN, FRAMES, FRAMES_LZ4 = "octet-stream", "frames", "frames with LZ4"
+PLAIN, FRAMES, FRAMES_LZ4 = "pagepool, octet-stream", "pagepool, frames", "pagepool, frames with LZ4"
 PUT, GET = "PUT", "GET"
 _TYPES = {PLAIN: 1, FRAMES: 2, FRAMES_LZ4: 3}
 
@@ -123,9 +123,8 @@ def _add_webdis(
         name = f"{singles.WEBDIS} single pages, {threads} thread{'s' * (threads > 1)}"
         try:
             server = stack.enter_context(servers.webdis(context.home / f"w{threads}", redis.socket, threads))
-            peer = singles.Peer(
-                name, server.port, (server.pid, redis.pid), "/SET/{}-{}".format, "/GET/{}-{}.txt".format
-            )
+            paths = ("/SET/{}-{}".format, "/GET/{}-{}.txt".format)
+            peer = singles.Peer(name, server.port, (server.pid, redis.pid), *paths)
             files = singles.write_requests(context, peer, pages)
         except BenchError as error:
             section.notes.append(f"{name}: left out: {error}")

@@ -104,12 +104,15 @@ class Client:
         """The answer's body.
 
         Raises:
-            BenchError: the answer is an error.
+            BenchError: the answer is an error, or there is none.
         """
         headers = {"Content-Type": media_type} if request.body is not None else {}
-        self._connection.request(request.method, request.path, request.body, headers)
-        answer = self._connection.getresponse()
-        body = answer.read()
+        try:
+            self._connection.request(request.method, request.path, request.body, headers)
+            answer = self._connection.getresponse()
+            body = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise BenchError(f"{request.method} {request.path}: {error!r}") from error
         if answer.status >= http.HTTPStatus.BAD_REQUEST:
             raise BenchError(f"{request.method} {request.path}: {answer.status} {body[:200]!r}")
         return body

@@ -20,6 +20,7 @@ _VERSION_COMMANDS = {
     "nginx": ["-v"],
     "fio": ["--version"],
 }
+_BUSY_SHARE = 0.25
 PEERS = ("webdis", *_VERSION_COMMANDS)
 
 
@@ -56,6 +57,11 @@ def _package_version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "absent"
+
+
+def is_busy() -> bool:
+    """Whether something else has kept a good part of this machine busy for the last minute."""
+    return os.getloadavg()[0] > _BUSY_SHARE * _cores()
 
 
 def describe() -> dict[str, str]:

@@ -76,7 +76,7 @@ def used_memory(client: Client) -> int:
         if now == last:
             break
         last = now
-        time.sleep(0.3)
+        time.sleep(0.2)
     return last
 
 

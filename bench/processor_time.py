@@ -1,4 +1,4 @@
-"""Processor time that a server takes, Redis apart: what still tells peers from each other when the machine is shared."""
+"""Processor time that a server takes, Redis apart: what tells peers from each other also on a shared machine."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def write_requests(context: Context, peer: Peer, pages: list[bytes]) -> dict[str
     order = list(range(len(pages)))
     random.Random(1).shuffle(order)
     for type_, put, get in ((_PAGE_TYPE, PUT, GET), (_ZERO_TYPE, ZERO_PUT, ZERO_GET)):
-        if type_ == _ZERO_TYPE and not peer.name.startswith(PAGEPOOL):
+        if type_ == _ZERO_TYPE and peer.name != PAGEPOOL:
             continue  # what the others do with a page of zeros is what they do with any page
         bodies = pages if type_ == _PAGE_TYPE else [ZERO_PAGE] * len(pages)
         stores = [Request("PUT", peer.store_path(type_, index), bodies[index]) for index in order]

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.harness import deployments, effort
+from tests.harness import deployments
 from tests.harness.area import NUMBERS, Area
 from tests.harness.redis_server import RedisServer
 from tests.harness.service import LIVE, Service
@@ -25,11 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--all-combinations", action="store_true", help="Run all contract tests on every combination.")
     group.addoption("--model-examples", type=int, default=6, help="Histories that the model-based test tries.")
     group.addoption("--model-steps", type=int, default=40, help="Steps in each of them.")
+    group.addoption("--model-shrink", action="store_true", help="Shrink a history that fails; takes minutes.")
     group.addoption("--schemathesis-examples", type=int, default=6, help="Cases an operation that schemathesis tries.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    effort.schemathesis_examples = config.getoption("--schemathesis-examples")
     config.addinivalue_line("markers", "smoke: also runs on the combinations of every run, beside the default one")
     config.addinivalue_line("markers", "combination(*names): runs on these combinations and no other")
 

@@ -6,7 +6,6 @@ the page core (`page_calls`), which reads the request as it came.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
@@ -17,10 +16,12 @@ from starlette.requests import ClientDisconnect
 from app.api.answer import Answer
 from app.api.page_calls import Call, PageOperation
 from app.api.page_head import read_head
-from app.errors import ExtentTooLarge, RequestTimeout
+from app.errors import ExtentTooLarge
 from app.wiring import ProcessContext
 
-_ATTRIBUTE: Final = "page_operation"
+ATTRIBUTE: Final = "page_operation"
+"""Of an endpoint: the operation that answers it."""
+
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
@@ -28,7 +29,7 @@ def answered_by(operation: PageOperation) -> Callable[[Endpoint], Endpoint]:
     """Say which operation of the page core answers a described endpoint."""
 
     def mark(endpoint: Endpoint) -> Endpoint:
-        setattr(endpoint, _ATTRIBUTE, operation)
+        setattr(endpoint, ATTRIBUTE, operation)
         return endpoint
 
     return mark
@@ -39,7 +40,7 @@ class LeanRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler that FastAPI installs for the route."""
-        operation: PageOperation = getattr(self.endpoint, _ATTRIBUTE)
+        operation: PageOperation = getattr(self.endpoint, ATTRIBUTE)
 
         async def handle(request: Request) -> Response:
             context: ProcessContext = request.app.state.context
@@ -53,7 +54,7 @@ class LeanRoute(APIRoute):
             try:
                 body = b""
                 if max_bytes:
-                    body = await read_body(request, max_bytes, context.settings.progress_timeout)
+                    body = await read_body(request, max_bytes)
                 return to_response(await call.run(context.pool, body))
             finally:
                 context.in_flight.leave(call.held_bytes)
@@ -61,22 +62,18 @@ class LeanRoute(APIRoute):
         return handle
 
 
-async def read_body(request: Request, max_bytes: int, progress_seconds: float) -> bytes:
+async def read_body(request: Request, max_bytes: int) -> bytes:
     """The whole body.
 
     Raises:
         ExtentTooLarge: it is longer than `max_bytes`.
-        RequestTimeout: no byte came for so long.
+        RequestTimeout: no byte came for too long; `request_middleware` keeps the time.
         ClientDisconnect: the client left before its end.
     """
     parts: list[bytes] = []
     length = 0
     while True:
-        try:
-            async with asyncio.timeout(progress_seconds):
-                message = await request.receive()
-        except TimeoutError:
-            raise RequestTimeout("The body made no progress.") from None
+        message = await request.receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         part: bytes = message.get("body", b"")

@@ -1,22 +1,26 @@
-"""The outermost layer of the ASGI door: request id, guards, metrics, access log, and the last resort for errors.
+"""The outermost layer of the ASGI door: request id, guards, tokens, bounds, metrics, access log, the last resort.
 
 Pure ASGI. The protocol door does the same, with the same functions, for the requests that it answers itself.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from time import perf_counter
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.authorization import SCOPE_KEY, Authorization
 from app.api.error_responses import is_store_request, problem
 from app.api.guards import AllowedHosts, RequestIds, check_path, check_request
 from app.api.paths import PathTable
-from app.errors import InternalError, PagepoolError
+from app.api.tokens import Token
+from app.errors import InternalError, Overloaded, PagepoolError, RequestTimeout
+from app.settings import Settings
 from app.telemetry import Telemetry
-from app.telemetry_cells import REQUESTS_IN_FLIGHT, Operation
+from app.telemetry_cells import OVERLOADED, REQUESTS_IN_FLIGHT, Operation
 from app.telemetry_logging import REQUEST_ID, log_access
 
 OPERATION_OF = {
@@ -51,17 +55,32 @@ OPERATION_OF = {
 CLIENT_GONE = 499
 """The status that metrics and the access log show where the client left before an answer began."""
 
+ALWAYS_ANSWERED = frozenset({"/livez", "/readyz", "/metrics"})
+"""Paths that are not refused for the number of requests under way: what an operator looks at when there are many."""
+
 _log = logging.getLogger("pagepool.api")
 
 
 class RequestMiddleware:
     """Wraps the whole application."""
 
-    def __init__(self, app: ASGIApp, *, allowed_hosts: AllowedHosts, paths: PathTable, access_log: bool) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        settings: Settings,
+        allowed_hosts: AllowedHosts,
+        authorization: Authorization,
+        paths: PathTable,
+    ) -> None:
         self._app = app
         self._allowed_hosts = allowed_hosts
+        self._authorization = authorization
         self._paths = paths
-        self._access_log = access_log
+        self._access_log = settings.access_log
+        self._progress_seconds = settings.progress_timeout
+        self._most_requests = settings.max_requests_in_flight
+        self._requests = 0
         self._request_ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,23 +96,39 @@ class RequestMiddleware:
             scope = {**scope, "method": "GET"}
             sender.drops_body = True
         telemetry = _telemetry(scope)
-        token = REQUEST_ID.set(request_id.decode())
+        restore = REQUEST_ID.set(request_id.decode())
         telemetry.cells[REQUESTS_IN_FLIGHT] += 1
+        self._requests += 1
         try:
             await self._run(scope, receive, sender)
         finally:
             seconds = perf_counter() - started
+            self._requests -= 1
             telemetry.cells[REQUESTS_IN_FLIGHT] -= 1
             telemetry.observe_request(_operation(scope, sender.status), sender.status, seconds)
             if self._access_log:
-                log_access(request_id.decode(), method, scope["path"], sender.status, seconds)
-            REQUEST_ID.reset(token)
+                token: Token | None = scope.get(SCOPE_KEY)
+                name = token.name if token is not None else None
+                log_access(request_id.decode(), method, scope["path"], sender.status, seconds, token=name)
+            REQUEST_ID.reset(restore)
 
     async def _run(self, scope: Scope, receive: Receive, sender: _Sender) -> None:
         try:
             check_path(scope.get("raw_path") or b"")
             check_request(scope["method"], scope["headers"], scope["http_version"], self._allowed_hosts)
-            await self._app(scope, receive, sender)
+            token = self._authorization.check(scope)
+            if self._requests > self._most_requests and scope["path"] not in ALWAYS_ANSWERED:
+                _telemetry(scope).cells[OVERLOADED] += 1
+                raise Overloaded("The service works on as much as it may at once.")
+            if token is None:
+                await self._app(scope, _Receiver(receive, self._progress_seconds), sender)
+                return
+            scope[SCOPE_KEY] = token
+            token.use.requests += 1
+            try:
+                await self._app(scope, _Receiver(receive, self._progress_seconds), sender)
+            finally:
+                token.use.requests -= 1
         except ClientDisconnect:
             pass
         except PagepoolError as error:
@@ -111,6 +146,28 @@ class RequestMiddleware:
         status, headers, body = problem(error, is_store=is_store)
         await sender({"type": "http.response.start", "status": status, "headers": headers})
         await sender({"type": "http.response.body", "body": body})
+
+
+class _Receiver:
+    """Gives up a body that makes no progress; behind its end, one waits for the client to leave, for as long as it takes."""
+
+    __slots__ = ("_is_whole", "_receive", "_seconds")
+
+    def __init__(self, receive: Receive, seconds: float) -> None:
+        self._receive = receive
+        self._seconds = seconds
+        self._is_whole = False
+
+    async def __call__(self) -> Message:
+        if self._is_whole:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(self._seconds):
+                message = await self._receive()
+        except TimeoutError:
+            raise RequestTimeout("The body made no progress.") from None
+        self._is_whole = not message.get("more_body", False)
+        return message
 
 
 class _Sender:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 
+from app.api.authorization import token_of, visible_types
 from app.api.dependencies import (
     AfterQuery,
     CellsQuery,
@@ -52,9 +53,10 @@ router = APIRouter(dependencies=[Depends(refuse_repeated_parameters)])
     tags=["types"],
     responses=problem_responses(BadParameter, BackendUnavailable),
 )
-async def list_types(pool: Pool, after: AfterQuery = None, limit: LimitQuery = 100) -> TypeList:
-    """The types that hold pages or have a configuration, in ascending order."""
-    return TypeList.of(await pool.types(after, limit + 1), limit=limit, page_size=pool.page_size)
+async def list_types(request: Request, pool: Pool, after: AfterQuery = None, limit: LimitQuery = 100) -> TypeList:
+    """The types that hold pages or have a configuration, in ascending order; of them, those that the token is for."""
+    types = await visible_types(pool, token_of(request.scope), after, limit + 1)
+    return TypeList.of(types, limit=limit, page_size=pool.page_size)
 
 
 @router.get(

@@ -5,6 +5,7 @@ What a command needs is imported when it runs, so that `pagepool --help` and sma
 
 from __future__ import annotations
 
+import os
 import sys
 
 EXIT_FAILED = 1
@@ -19,7 +20,7 @@ def main() -> None:
     try:
         app(prog_name="pagepool")
     except BrokenPipeError:  # `pagepool … | head`
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has nowhere to go
         sys.exit(EXIT_FAILED)
     except Exception as error:
         from app.cli.failures import explain  # noqa: PLC0415 - see the module's docstring

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli import EXIT_FAILED
-from app.cli.wording import readable_bytes, share
+from app.cli.wording import readable_bytes, shares
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,7 +46,7 @@ def advise(
     if plot is not None:
         from app.cli.size_plot import draw  # noqa: PLC0415
 
-        plot.write_text(draw(found.sizes["lz4"], page_size, file.name), encoding="utf-8")
+        plot.write_text(draw(found.sizes, page_size, file.name), encoding="utf-8")
         console.print(f"The spread of sizes under lz4 is drawn in {plot}.")
 
 
@@ -56,12 +56,8 @@ def _heading(found: Survey) -> str:
 
 
 def _kinds(found: Survey) -> str:
-    kinds = (
-        ("zero", found.zero),
-        ("same-filled", found.same),
-        ("other", found.tried - found.zero - found.same),
-    )
-    return ", ".join(share(name, count, found.tried) for name, count in kinds)
+    others = found.tried - found.zero - found.same
+    return shares({"zero": found.zero, "same-filled": found.same, "other": others})
 
 
 def _compressors(found: Survey) -> Table:
@@ -88,11 +84,12 @@ def _advice(found: Survey) -> list[str]:
 
     default = found.costs[0]
     limit = recommended_limit(found.scaled(default.pool_bytes))
+    redis_bytes = limit * 14 // 10 + (64 << 20)
     lines = [
-        f"To hold all of it under lz4: PAGEPOOL_MAX_POOL_BYTES={limit} ({readable_bytes(limit)}), and a Redis that may "
-        f"use {readable_bytes(limit * 14 // 10 + (64 << 20))}.",
+        f"To hold all of it under lz4: PAGEPOOL_MAX_POOL_BYTES={limit} ({readable_bytes(limit)}).",
+        f"A Redis of its own for it should have a maxmemory of {readable_bytes(redis_bytes)} at least.",
     ]
-    best = min(found.costs, key=lambda cost: cost.pool_bytes)
+    best = min((cost for cost in found.costs if cost.setting is not None), key=lambda cost: cost.pool_bytes)
     gain = 1 - best.pool_bytes / default.pool_bytes if default.pool_bytes else 0.0
     if best.setting != "lz4" and gain > 0.05:  # noqa: PLR2004 - below that nobody would notice
         lines.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from app.cli import advising, looking, page_map, serving, tokens, top, transfer, upkeep
+from app.cli import advising, looking, page_map, serving, tokens, transfer, upkeep, watching
 
 app = typer.Typer(
     help="A page cache as a service: zswap with a network in front.",
@@ -18,7 +18,7 @@ app.command("serve")(serving.serve)
 app.command("import")(transfer.import_file)
 app.command("export")(transfer.export_file)
 app.command("stats")(looking.stats)
-app.command("top")(top.top)
+app.command("top")(watching.top)
 app.command("map")(page_map.draw_map)
 app.command("advise")(advising.advise)
 app.command("audit")(upkeep.audit)

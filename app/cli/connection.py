@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,10 @@ import typer
 
 if TYPE_CHECKING:
     from pagepool_client import Client
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+_WHERE = ("HOST", "PORT", "UDS", "TLS_CERTIFICATE")
+"""The settings that decide where a service listens."""
 
 Url = Annotated[
     str | None,
@@ -36,6 +41,9 @@ def open_client(url: str | None, token_file: Path | None, *, patient: bool = Fal
     A `patient` one repeats what may be repeated; that there is a service at all is asked for once, so that a wrong
     address is told at once.
     """
+    # httpx imports its own command line, and Rich with it, unless that is missing: a third of this command's start.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+
     from pagepool_client import NO_RETRIES, Client, Retries  # noqa: PLC0415
 
     token = token_file.read_text().strip() if token_file is not None else os.environ.get("PAGEPOOL_TOKEN")
@@ -51,6 +59,8 @@ def open_client(url: str | None, token_file: Path | None, *, patient: bool = Fal
 
 def _own_url() -> str:
     """Where a service with these settings listens."""
+    if not any(f"PAGEPOOL_{name}" in os.environ for name in _WHERE) and not Path(".env").exists():
+        return DEFAULT_URL  # reading settings takes longer than most of what is asked for
     from app.settings import Settings  # noqa: PLC0415
 
     settings = Settings()

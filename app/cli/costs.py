@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,10 +25,13 @@ Decompress = Callable[[bytes], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """One compressor on the pages tried: its name, the setting that chooses it, bytes, raw pages, seconds in all."""
+    """One compressor on the pages tried: bytes, raw pages, seconds in all.
+
+    `setting` chooses it; a level that no setting chooses is there to compare with.
+    """
 
     name: str
-    setting: str
+    setting: str | None
     pool_bytes: int
     raw: int
     store_seconds: float
@@ -36,7 +40,10 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """A file's pages, those of them that were tried, and what they would cost; `sizes` are blob lengths by setting."""
+    """A file's pages, those of them that were tried, and what they would cost.
+
+    `sizes` are the lengths of the blobs under lz4.
+    """
 
     page_size: int
     pages: int
@@ -44,7 +51,7 @@ class Survey:
     zero: int
     same: int
     costs: list[Cost]
-    sizes: dict[str, list[int]]
+    sizes: list[int]
 
     @property
     def logical_bytes(self) -> int:
@@ -74,26 +81,24 @@ def survey(file: Path, page_size: int, sample: int) -> Survey:
             same += 1
         else:
             others.append(page)
-    costs, sizes = [], {}
-    for name, setting, compress, decompress in _compressors(page_size):
-        cost, lengths = _try(name, setting, compress, decompress, others)
-        lengths += [ENVELOPE_BYTES + WORD_BYTES] * same
-        costs.append(Cost(name, setting, sum(lengths), cost.raw, cost.store_seconds, cost.load_seconds))
-        sizes.setdefault(setting, lengths)
-    return Survey(page_size, total, tried, zero, same, costs, sizes)
+    same_lengths = [ENVELOPE_BYTES + WORD_BYTES] * same
+    tries = [_try(*compressor, others, sum(same_lengths)) for compressor in _compressors(page_size)]
+    sizes = tries[0][1] + same_lengths
+    return Survey(page_size, total, tried, zero, same, [cost for cost, _ in tries], sizes)
 
 
 def _pages(file: Path, page_size: int, total: int, sample: int) -> Iterator[bytes]:
-    step = max(1.0, total / sample) if sample else 1.0
+    """One page out of each of `sample` equal parts of the file, by a fixed chance: a step could fall in with a pattern."""
+    chance = random.Random(total)  # noqa: S311 - no secret
+    parts = min(sample, total) if sample else total
     with file.open("rb") as opened:
-        index = 0
-        while (at := int(index * step)) < total:
+        for part in range(parts):
+            at = chance.randrange(part * total // parts, (part + 1) * total // parts)
             opened.seek(at * page_size)
             yield opened.read(page_size)
-            index += 1
 
 
-def _compressors(page_size: int) -> Iterator[tuple[str, str, Compress, Decompress]]:
+def _compressors(page_size: int) -> Iterator[tuple[str, str | None, Compress, Decompress]]:
     def unpack_lz4(block: bytes) -> bytes:
         return lz4.block.decompress(block, uncompressed_size=page_size)  # type: ignore[no-any-return]
 
@@ -102,10 +107,10 @@ def _compressors(page_size: int) -> Iterator[tuple[str, str, Compress, Decompres
 
     yield "lz4", "lz4", lambda page: lz4.block.compress(page, store_size=False), unpack_lz4
     for level in (4, LZ4HC_LEVEL, 12):
-        yield f"lz4hc {level}", "lz4hc", _lz4hc(level), unpack_lz4
+        yield f"lz4hc {level}", "lz4hc" if level == LZ4HC_LEVEL else None, _lz4hc(level), unpack_lz4
     context = zstandard.ZstdDecompressor()
     for level in (1, ZSTD_LEVEL, 9):
-        yield f"zstd {level}", "zstd", _zstd(level), unpack_zstd
+        yield f"zstd {level}", "zstd" if level == ZSTD_LEVEL else None, _zstd(level), unpack_zstd
 
 
 def _lz4hc(level: int) -> Compress:
@@ -118,8 +123,9 @@ def _zstd(level: int) -> Compress:
 
 
 def _try(
-    name: str, setting: str, compress: Compress, decompress: Decompress, pages: list[bytes]
+    name: str, setting: str | None, compress: Compress, decompress: Decompress, pages: list[bytes], same_bytes: int
 ) -> tuple[Cost, list[int]]:
+    """What pages cost under one compressor, `same_bytes` of other pages added, and the lengths of their blobs."""
     began = time.perf_counter()
     blocks = [compress(page) for page in pages]
     stored = time.perf_counter()
@@ -129,5 +135,5 @@ def _try(
         decompress(block)
     loaded = time.perf_counter()
     lengths = [ENVELOPE_BYTES + min(len(block), len(page)) for block, page in zip(blocks, pages, strict=True)]
-    cost = Cost(name, setting, sum(lengths), len(pages) - len(kept), stored - began, loaded - ready)
-    return cost, lengths
+    raw = len(pages) - len(kept)
+    return Cost(name, setting, sum(lengths) + same_bytes, raw, stored - began, loaded - ready), lengths

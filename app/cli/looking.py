@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli.connection import TokenFile, Url, open_client
-from app.cli.wording import ratio, readable_bytes, share
+from app.cli.wording import ratio, readable_bytes, shares
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
 def stats(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="For programs: the pool and its types as one object.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The pool and its types as one object.")] = False,
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
@@ -52,7 +50,7 @@ def pool_table(pool: dict[str, Any]) -> Table:
     rows = {
         "state": state,
         "held": f"{stored:,} pages, {readable_bytes(pool['logical_bytes'])} in {readable_bytes(pool['pool_bytes'])}",
-        "kinds": ", ".join(share(name, pages, stored) for name, pages in kinds.items()),
+        "kinds": shares(kinds),
         "ratio": f"{ratio(pool['compression_ratio'])}, {pool['saved_mib']:,.1f} MiB saved",
         "limit": _limit(pool),
         "hit rate": "no loads yet" if pool["hit_rate"] is None else f"{100 * pool['hit_rate']:.1f} % of pages loaded",

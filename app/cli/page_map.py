@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -83,10 +84,11 @@ def picture(cells: Sequence[Cell], width: int, page_size: int) -> list[Text]:
     lines = []
     for start in range(0, len(colours), 2 * width):
         upper, lower = colours[start : start + width], colours[start + width : start + 2 * width]
+        pairs = zip_longest(upper, lower[: len(upper)])
         line = Text()
-        for index, above in enumerate(upper):
-            below = Color.from_rgb(*lower[index]) if index < len(lower) else None
-            line.append(_UPPER_HALF, Style(color=Color.from_rgb(*above), bgcolor=below))
+        for (above, below), run in groupby(pairs):
+            background = None if below is None else Color.from_rgb(*below)
+            line.append(_UPPER_HALF * len(list(run)), Style(color=Color.from_rgb(*above), bgcolor=background))
         lines.append(line)
     return lines
 

@@ -21,6 +21,7 @@ _KINDS = {
     "raw": ("incompressible_pages", "raw"),
 }
 _NARROW = 70
+_NEARLY_FULL_PERCENT = 90
 
 
 @dataclass(slots=True)
@@ -88,9 +89,8 @@ class View:
             lines.append(
                 _bar(
                     width,
-                    [(min(used, 100.0), "red" if used >= 90 else "green")],
-                    f" {used:.1f} % of "  # noqa: PLR2004
-                    f"{readable_bytes(pool['limit_bytes'])}",
+                    [(min(used, 100.0), "red" if used >= _NEARLY_FULL_PERCENT else "green")],
+                    f" {used:.1f} % of {readable_bytes(pool['limit_bytes'])}",
                 )
             )
         if stored:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 import typer
 
 from app.cli.connection import TokenFile, TypeNumber, Url, open_client
-from app.cli.wording import readable_bytes, share
+from app.cli.wording import readable_bytes, shares
 
 if TYPE_CHECKING:
     from pagepool_client import ExportSummary, ImportSummary
@@ -76,11 +76,15 @@ def export_file(
 def import_lines(summary: ImportSummary, page_size: int, held: dict[str, Any] | None, type_: int) -> list[str]:
     """What an import did, in human terms; `held` are the type's numbers after it."""
     counts = summary.counts
+    kinds = {
+        "zero": counts.zero,
+        "same-filled": counts.same,
+        "compressed": counts.compressed,
+        "incompressible": counts.raw,
+    }
     lines = [
         f"{_amount(summary.pages, page_size)} into type {type_} at offset {summary.offset}, {_rate(summary)}",
-        f"{share('zero', counts.zero, counts.pages)}, {share('same-filled', counts.same, counts.pages)}, "
-        f"{share('compressed', counts.compressed, counts.pages)}, "
-        f"{share('incompressible', counts.raw, counts.pages)}",
+        shares(kinds),
     ]
     if held is not None:
         ratio = held["compression_ratio"]
@@ -93,17 +97,16 @@ def import_lines(summary: ImportSummary, page_size: int, held: dict[str, Any] | 
 
 def export_lines(summary: ExportSummary, page_size: int, type_: int) -> list[str]:
     """What an export did, in human terms."""
-    pages = summary.pages
+    size = summary.pages * page_size
+    kinds = {"zero": summary.zero, "same-filled": summary.same, "compressed": summary.compressed, "plain": summary.raw}
+    if summary.absent:
+        kinds["absent"] = summary.absent
     lines = [
-        f"{_amount(pages, page_size)} from type {type_} at offset {summary.offset}, {_rate(summary)}",
-        f"{share('zero', summary.zero, pages)}, {share('same-filled', summary.same, pages)}, "
-        f"{share('compressed', summary.compressed, pages)}, {share('plain', summary.raw, pages)}"
-        + (f", {share('absent', summary.absent, pages)}" if summary.absent else ""),
+        f"{_amount(summary.pages, page_size)} from type {type_} at offset {summary.offset}, {_rate(summary)}",
+        shares(kinds),
     ]
     if summary.received_bytes:
-        lines.append(
-            f"{readable_bytes(summary.received_bytes)} received, ratio {pages * page_size / summary.received_bytes:.2f}"
-        )
+        lines.append(f"{readable_bytes(summary.received_bytes)} received, ratio {size / summary.received_bytes:.2f}")
     return lines
 
 

@@ -16,9 +16,10 @@ def readable_bytes(length: int) -> str:
     return f"{amount:,.0f} B" if unit == "B" else f"{amount:,.1f} {unit}"
 
 
-def share(name: str, part: int, whole: int) -> str:
-    """A count with its name and its percentage."""
-    return f"{name} {part:,} ({100 * part / whole:.1f} %)" if whole else f"{name} 0"
+def shares(counts: dict[str, int]) -> str:
+    """Counts with their names and their percentages of all."""
+    whole = sum(counts.values())
+    return ", ".join(f"{name} {part:,} ({100 * part / max(1, whole):.1f} %)" for name, part in counts.items())
 
 
 def ratio(value: float | None) -> str:

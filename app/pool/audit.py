@@ -69,7 +69,7 @@ async def audit(store: RedisStore, *, repair: bool = False) -> AuditReport:
         types[store.keys.stripe_of(type_, chunk)].add(type_)
         report.differences += await _audit_chunk(store, type_, chunk, repair=repair)
     for stripe, key in enumerate(store.keys.stripe_keys):
-        fields = checked(await store.nodes.stores(stripe).send(pack_command((b"HKEYS", key))))
+        fields = checked(await store.nodes.of_key(key).send(pack_command((b"HKEYS", key))))
         types[stripe].update(int(name[1:]) for name in fields if re.fullmatch(rb"t\d+", name))
         await _audit_stripe(store, stripe, sorted(types[stripe]), report, repair=repair)
     report.repaired = repair and bool(report.differences)
@@ -98,7 +98,7 @@ async def _audit_chunk(store: RedisStore, type_: int, chunk: int, *, repair: boo
     stripe = store.keys.stripe_of(type_, chunk)
     keys = [store.keys.chunk(stripe, type_, chunk), store.keys.maps(stripe, type_), store.keys.runs(stripe, type_)]
     arguments: list[Any] = [chunk >> RUN_SHIFT, chunk % RUN_CHUNKS, int(repair)]
-    reply = await call_script(store.nodes.stores(stripe), AUDIT_CHUNK, keys, arguments)
+    reply = await call_script(store.nodes.of_key(keys[0]), AUDIT_CHUNK, keys, arguments)
     if not reply:
         return []
     found, bytes_, indices, indexed = reply
@@ -122,7 +122,7 @@ async def _audit_stripe(store: RedisStore, stripe: int, types: list[int], report
     keys = store.keys
     prefixes = [keys.chunk_prefix(stripe), keys.runs_prefix(stripe), keys.maps_prefix(stripe)]
     reply = await call_script(
-        store.nodes.stores(stripe),
+        store.nodes.of_key(keys.stripe_keys[stripe]),
         AUDIT_STRIPE,
         [keys.stripe_keys[stripe], keys.types_keys[stripe]],
         [int(repair), *prefixes, *types],

@@ -208,7 +208,7 @@ if m or not is_empty then
         arguments[#arguments + 1] = i
         arguments[#arguments + 1] = blob
       end
-    elseif new_blobs == 1 then
+    elseif new_blobs == 1 and has(blo, bhi, index) then
       arguments[3], arguments[4] = index, ARGV[6]
     else
       local position = 5

@@ -3,9 +3,10 @@
 With NS the namespace and TAG the hash tag of a stripe:
 
     NS:pool                    hash    format, layout, page size, stripes, UUID, tunables, open or closed
-    NS:config                  hash    type → its configuration (JSON)
+    NS:config                  hash    type → its configuration (JSON); "id" the pool's UUID
     NS:p:{TAG}:TYPE:CHUNK      hash    a chunk: field "m" (see chunk.py), field <index> the blob of a page not zero
-    NS:s:{TAG}                 hash    a stripe: "id" the pool's UUID, "n" its counters, "t<TYPE>" the same of one type
+    NS:s:{TAG}                 hash    a stripe: "id" the pool's UUID, "n" its counters, "t<TYPE>" the same of one type,
+                                       "lost" 1 if it came back without its pages and nobody has accepted that
     NS:c:{TAG}:TYPE            zset    runs that hold a chunk of the type, scored by run
     NS:r:{TAG}:TYPE            hash    run → 64-bit map of the chunks held in it
     NS:y:{TAG}                 zset    types that hold a page in this stripe, scored by type
@@ -17,6 +18,7 @@ touches bears one hash tag: a store is one script on one slot, on a single Redis
 from __future__ import annotations
 
 from binascii import crc_hqx
+from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
@@ -33,6 +35,13 @@ STRIPES_CLUSTER: Final = 1024
 
 _TYPE_FACTOR: Final = 0x9E37_79B1
 """Spreads the first runs of many small types over the stripes."""
+
+
+def slot_of_key(key: bytes) -> int:
+    """The cluster slot of a key: of what stands in its first braces, where anything does."""
+    opening = key.find(b"{")
+    closing = key.find(b"}", opening + 1)
+    return slot_of(key[opening + 1 : closing] if 0 <= opening < closing - 1 else key)
 
 
 def slot_of(tag: bytes) -> int:
@@ -70,6 +79,12 @@ class KeySchema:
     def stripe_of(self, type_: int, chunk: int) -> int:
         """The stripe of a chunk: neighbouring runs lie in neighbouring stripes."""
         return (type_ * _TYPE_FACTOR + (chunk >> RUN_SHIFT)) % self.stripes
+
+    def stripes_of_runs(self, type_: int, first: int, last: int) -> Sequence[int]:
+        """The stripes that hold the runs from `first` to `last` of a type."""
+        if last - first + 1 >= self.stripes:
+            return range(self.stripes)
+        return [self.stripe_of(type_, run << RUN_SHIFT) for run in range(first, last + 1)]
 
     def chunk(self, stripe: int, type_: int, chunk: int) -> bytes:
         """The hash of a chunk."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 
 from app.settings import Settings
-from app.store.endpoint import Endpoint
+from app.store.endpoint import Server
 from app.store.multiplexer import Multiplexer
 from app.store.scripts import ALL
 
@@ -16,14 +16,14 @@ from app.store.scripts import ALL
 class Link:
     """The pair of connections that this process holds to one node."""
 
-    def __init__(self, endpoint: Endpoint, settings: Settings) -> None:
-        self.endpoint = endpoint
+    def __init__(self, server: Server, settings: Settings) -> None:
+        self._server = server
         self.loads = self._multiplexer("loads", settings)
         self.stores = self._multiplexer("stores", settings, replicas=settings.store_replicas)
 
     def _multiplexer(self, name: str, settings: Settings, replicas: int = 0) -> Multiplexer:
         return Multiplexer(
-            self.endpoint,
+            self._server,
             name=name,
             timeout_seconds=settings.redis_timeout,
             max_unwritten_bytes=settings.max_bytes_in_flight,
@@ -38,6 +38,11 @@ class Link:
     async def close(self) -> None:
         """End both."""
         await asyncio.gather(self.loads.close(), self.stores.close())
+
+    def reconnect(self) -> None:
+        """Make both anew."""
+        self.loads.reconnect()
+        self.stores.reconnect()
 
     @property
     def is_connected(self) -> bool:

@@ -4,9 +4,8 @@ Goals: the commands of all requests in flight leave in one write per tick of the
 command that it answers, whatever was cancelled or timed out in between; a write that was answered with an error never
 takes effect after that answer. Non-goals: pub/sub, transactions, anything that is not one command and one reply.
 
-Replies come in the order of the commands, so each connection keeps its commands in a queue until their replies have
-come, whether or not somebody still waits. A command that gets no reply in time dooms the whole connection: what waits
-on it fails, and a new one is made, which first has Redis kill the old one.
+A command that gets no reply in time dooms the whole connection: what waits on it fails, and a new one is made, which
+first has Redis kill the old one.
 
 A write carries a deadline in Redis's own clock, which the script checks (change_chunk.lua). Its failure is reported
 only once that deadline has passed, or once Redis has confirmed that the old connection is dead: until then the write
@@ -17,110 +16,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Final, cast
+from collections.abc import Sequence
+from typing import Any, Final
 
 import hiredis
 
 from app.errors import BackendUnavailable, Overloaded
-from app.store.endpoint import Endpoint
+from app.store.connection import Connection, Pending, ReplicatedConnection, Reply, pack_command
+from app.store.endpoint import Server
+
+__all__ = ["Multiplexer", "Reply", "pack_command"]
 
 logger = logging.getLogger(__name__)
-
-Reply = Any
-"""What hiredis makes of a reply: bytes, int, None, a list of these, or a hiredis.ReplyError as a value."""
 
 BACKOFF_FIRST_SECONDS: Final = 0.02
 BACKOFF_LAST_SECONDS: Final = 0.5
 SWEEPS_PER_TIMEOUT: Final = 20
 
-pack_command = cast("Callable[[Sequence[bytes | int | float | str]], bytes]", hiredis.pack_command)
-
-
-class _Pending:
-    """A command that was sent: who waits for its reply, and since when."""
-
-    __slots__ = ("future", "is_write", "sent_at")
-
-    def __init__(self, future: asyncio.Future[Reply], sent_at: float, *, is_write: bool) -> None:
-        self.future = future
-        self.sent_at = sent_at
-        self.is_write = is_write
-
-
-class _Connection(asyncio.Protocol):
-    """The bytes of one TCP or Unix connection: a queue of commands, a parser of replies."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[_Connection], None]) -> None:
-        self._loop = loop
-        self._on_lost = on_lost
-        self._reader = hiredis.Reader(notEnoughData=_NOT_ENOUGH)
-        self._transport: asyncio.Transport | None = None
-        self._unsent: list[bytes] = []
-        self.pending: deque[_Pending] = deque()
-        self.is_open = False
-        self.identifier = 0
-        self.name = b"pagepool-%b" % secrets.token_hex(8).encode()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one, but not by inheritance
-        self._transport.set_write_buffer_limits(high=1 << 20)
-        self.is_open = True
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
-        self.is_open = False
-        self._on_lost(self)
-
-    def data_received(self, data: bytes) -> None:
-        reader, pending = self._reader, self.pending
-        try:
-            reader.feed(data)
-            while (reply := reader.gets()) is not _NOT_ENOUGH:
-                future = pending.popleft().future
-                if not future.done():
-                    future.set_result(reply)
-        except (hiredis.ProtocolError, IndexError):
-            logger.exception("Redis sent what is no reply to any command")
-            self.abort()
-
-    def send(self, command: bytes, *, is_write: bool = False) -> asyncio.Future[Reply]:
-        """Queue a packed command; it leaves with all others of this tick."""
-        future = self._loop.create_future()
-        self.pending.append(_Pending(future, time.monotonic(), is_write=is_write))
-        if not self._unsent:
-            self._loop.call_soon(self._flush)
-        self._unsent.append(command)
-        return future
-
-    def _flush(self) -> None:
-        unsent, self._unsent = self._unsent, []
-        if self._transport is not None and self.is_open:
-            self._transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
-
-    @property
-    def unwritten_bytes(self) -> int:
-        """Bytes that the kernel has not yet taken."""
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
-
-    def abort(self) -> None:
-        """Give the connection up, without waiting for anything."""
-        if self._transport is not None:
-            self._transport.abort()
-        self.is_open = False
-
-
-_NOT_ENOUGH: Final = object()
+WAIT_SHARE: Final = 0.4
+"""Of the timeout, what replicas get to confirm a batch; a write may have to wait for the batch before its own, too."""
 
 
 class Multiplexer:
-    """Keeps one connection to an endpoint, and makes it anew whenever it is lost."""
+    """Keeps one connection to a server, and makes it anew whenever it is lost."""
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        server: Server,
         *,
         name: str,
         timeout_seconds: float,
@@ -128,15 +51,17 @@ class Multiplexer:
         scripts: Sequence[bytes],
         replicas: int = 0,
     ) -> None:
-        self._endpoint = endpoint
+        self._server = server
         self._name = name
         self._timeout = timeout_seconds
         self._max_unwritten = max_unwritten_bytes
         self._scripts = tuple(scripts)
         self._replicas = replicas
-        self._connection: _Connection | None = None
-        self._doomed: tuple[int, bytes] | None = None
-        self._stranded: list[_Pending] = []
+        self._connection: Connection | None = None
+        self._connected = asyncio.Event()
+        self._doomed: tuple[int, bytes, Any] | None = None
+        self._stranded: list[Pending] = []
+        self._stranded_elsewhere_until = 0.0
         self._keeper: asyncio.Task[None] | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._lost = asyncio.Event()
@@ -170,6 +95,15 @@ class Multiplexer:
         """Whether commands can be sent now."""
         return self._connection is not None
 
+    async def wait_connected(self) -> None:
+        """Wait until commands can be sent, for however long that takes."""
+        await self._connected.wait()
+
+    def reconnect(self) -> None:
+        """Give the connection up and make it anew: the server there is no longer the one to speak to."""
+        if self._connection is not None:
+            self._connection.abort()
+
     # Commands
 
     def send(self, command: bytes) -> asyncio.Future[Reply]:
@@ -188,6 +122,15 @@ class Multiplexer:
             raise Overloaded("Redis does not keep up.")
         return connection.send(command)
 
+    def send_many(self, commands: bytes, count: int) -> asyncio.Future[list[Reply]]:
+        """As `send`, for `count` packed commands at once; the future gives the list of their replies."""
+        connection = self._connection
+        if connection is None:
+            raise BackendUnavailable(f"Redis is out of reach: {self.last_error}.")
+        if connection.unwritten_bytes > self._max_unwritten:
+            raise Overloaded("Redis does not keep up.")
+        return connection.send_many(commands, count)
+
     def send_write(self, command: bytes) -> asyncio.Future[Reply]:
         """As `send`, for a command that checks `deadline`: its failure is reported only when it can take no effect."""
         connection = self._connection
@@ -197,12 +140,15 @@ class Multiplexer:
             raise Overloaded("Redis does not keep up.")
         return connection.send(command, is_write=True)
 
-    def deadline(self) -> float:
-        """The latest moment for a write sent now to take effect, in microseconds of Redis's clock.
+    def deadline(self, begun_at: float) -> float:
+        """The latest moment for a write to take effect, in microseconds of this server's clock.
 
-        Redis's clock has passed it when this process reports the write's failure: the offset is a lower bound.
+        The server's clock has passed it when this process reports the write's failure: the offset is a lower bound.
+
+        Args:
+            begun_at: when the write was first sent (time.monotonic); sending it again gains it no time.
         """
-        return (time.monotonic() + self._timeout + self._clock_offset) * 1e6
+        return (begun_at + self._timeout + self._clock_offset) * 1e6
 
     # Time
 
@@ -217,11 +163,8 @@ class Multiplexer:
             self._fail(self._stranded.pop(0))
         self._sweeper = self._loop.call_later(self._timeout / SWEEPS_PER_TIMEOUT, self._sweep)
 
-    def _fail(self, pending: _Pending) -> None:
-        if not pending.future.done():
-            pending.future.set_exception(BackendUnavailable(f"Redis did not answer: {self.last_error}."))
-            # Nobody may be waiting any more, which is no defect.
-            pending.future.exception()
+    def _fail(self, pending: Pending) -> None:
+        pending.fail(BackendUnavailable(f"Redis did not answer: {self.last_error}."))
 
     def _release_stranded(self) -> None:
         stranded, self._stranded = self._stranded, []
@@ -230,10 +173,11 @@ class Multiplexer:
 
     # Connection
 
-    def _on_lost(self, connection: _Connection) -> None:
+    def _on_lost(self, connection: Connection) -> None:
         if connection is self._connection:
             self._connection = None
-            self._doomed = (connection.identifier, connection.name)
+            self._connected.clear()
+            self._doomed = (connection.identifier, connection.name, connection.peer)
             if not self.last_error.startswith("no reply"):
                 self.last_error = "the connection was lost"
             self._lost.set()
@@ -257,7 +201,8 @@ class Multiplexer:
             else:
                 backoff = BACKOFF_FIRST_SECONDS
                 self.last_error = "connected"
-                self._release_stranded()
+                if time.monotonic() > self._stranded_elsewhere_until:
+                    self._release_stranded()
                 logger.info("connected to Redis for %s", self._name)
             if not attempted.done():
                 attempted.set_result(None)
@@ -266,13 +211,21 @@ class Multiplexer:
             await asyncio.sleep(backoff)
             backoff = min(2 * backoff, BACKOFF_LAST_SECONDS)
 
+    def _new_connection(self) -> Connection:
+        if not self._replicas:
+            return Connection(self._loop, self._on_lost)
+        milliseconds = max(1, int(self._timeout * WAIT_SHARE * 1000))
+        return ReplicatedConnection(self._loop, self._on_lost, self._replicas, milliseconds)
+
     async def _connect(self) -> None:
         """Make a connection, have Redis kill its predecessor, and only then let commands in."""
-        connection = _Connection(self._loop, self._on_lost)
+        connection = self._new_connection()
         try:
-            await self._endpoint.connect(self._loop, lambda: connection)
-            for command in self._endpoint.greeting():
+            await self._server.connect(self._loop, lambda: connection)
+            for command in self._server.greeting():
                 self._check(await connection.send(pack_command(command)))
+            if self._server.must_be_master and self._check(await connection.send(pack_command((b"ROLE",))))[0] != b"master":
+                raise BackendUnavailable("the server is a replica")  # noqa: TRY301  ends like every other failure
             connection.identifier = self._check(await connection.send(pack_command((b"CLIENT", b"ID"))))
             self._check(await connection.send(pack_command((b"CLIENT", b"SETNAME", connection.name))))
             await self._kill_predecessor(connection)
@@ -287,18 +240,23 @@ class Multiplexer:
         if not connection.is_open:
             raise BackendUnavailable("the connection was lost at once")
         self._connection = connection
+        self._connected.set()
 
-    async def _kill_predecessor(self, connection: _Connection) -> None:
-        """After this, nothing that the lost connection sent can run any more.
+    async def _kill_predecessor(self, connection: Connection) -> None:
+        """After this, nothing that the lost connection sent can run any more, if it was to the same server.
 
         A Redis that was restarted counts its clients anew, so the identifier alone could name somebody else's.
         """
         if self._doomed is None:
             return
-        identifier, name = self._doomed
-        listed = self._check(await connection.send(pack_command((b"CLIENT", b"LIST", b"ID", identifier))))
-        if b"name=%b " % name in listed:
-            self._check(await connection.send(pack_command((b"CLIENT", b"KILL", b"ID", identifier))))
+        identifier, name, peer = self._doomed
+        if peer != connection.peer:
+            # Another server took over. The old one may still run what it was sent, until that is too old for it.
+            self._stranded_elsewhere_until = time.monotonic() + self._timeout
+        else:
+            listed = self._check(await connection.send(pack_command((b"CLIENT", b"LIST", b"ID", identifier))))
+            if b"name=%b " % name in listed:
+                self._check(await connection.send(pack_command((b"CLIENT", b"KILL", b"ID", identifier))))
         self._doomed = None
 
     @staticmethod

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from app.settings import Settings
-from app.store.endpoint import Endpoint
+from app.store.endpoint import Server
 from app.store.link import Link
-from app.store.multiplexer import Multiplexer
+from app.store.multiplexer import Multiplexer, Reply
+from app.store.replies import error_code
+
+Resend = Callable[[Multiplexer], Awaitable[Reply]]
+"""Sends a command once more, to the connection given."""
+
+
+class Route(Protocol):
+    """Takes a packed command to whoever serves its key; raises BackendUnavailable where nobody does."""
+
+    def send(self, command: bytes, /) -> Awaitable[Reply]: ...
 
 
 class Nodes:
@@ -15,8 +27,8 @@ class Nodes:
 
     is_cluster = False
 
-    def __init__(self, endpoint: Endpoint, settings: Settings) -> None:
-        self._link = Link(endpoint, settings)
+    def __init__(self, server: Server, settings: Settings) -> None:
+        self._link = Link(server, settings)
 
     async def start(self) -> None:
         """Begin to connect; returns once every connection has tried once."""
@@ -26,6 +38,11 @@ class Nodes:
         """End every connection."""
         await self._link.close()
 
+    def spread(self, tags: Sequence[bytes]) -> None:
+        """Learn the stripes' hash tags, before `loads` and `stores` are asked."""
+
+    # Where commands go. Error replies come as values; `settle` says what those of a cluster mean.
+
     def loads(self, stripe: int) -> Multiplexer:  # noqa: ARG002  a cluster asks
         """The connection for commands that change nothing in a stripe."""
         return self._link.loads
@@ -34,13 +51,44 @@ class Nodes:
         """The connection for changes of a stripe."""
         return self._link.stores
 
-    def of_key(self, key: bytes) -> Multiplexer:  # noqa: ARG002
-        """The connection for a key that lies in no stripe."""
-        return self._link.stores
+    def of_key(self, key: bytes, *, is_load: bool = False) -> Route:  # noqa: ARG002
+        """The way to a key, in a stripe or not, for what is not asked often; redirections are followed."""
+        return self._link.loads if is_load else self._link.stores
 
     def all_loads(self) -> list[Multiplexer]:
         """One connection to every node."""
         return [self._link.loads]
+
+    async def settle(
+        self,
+        reply: Reply,
+        key: bytes,  # noqa: ARG002
+        resend: Resend,
+        *,
+        begun_at: float | None = None,  # noqa: ARG002
+        is_load: bool = False,
+    ) -> Reply:
+        """What a command that was answered with an error is answered with in the end.
+
+        A command that Redis refused to carry out where it was sent is sent again where it belongs. One whose answer
+        was lost never is: it may have been carried out.
+
+        Args:
+            reply: what it was answered with; anything but an error is given back as it is.
+            key: a key that it names.
+            resend: sends it again, and with its script's text rather than digest.
+            begun_at: when it was first sent (time.monotonic); left out for a command that has only just been.
+            is_load: it belongs to the connections for loads.
+        """
+        code = error_code(reply)
+        if code == "NOSCRIPT":
+            return await resend(self._link.loads if is_load else self._link.stores)
+        if code == "READONLY":
+            # Where the address is a name, or a sentinel is asked, the next connection reaches the new master.
+            self._link.reconnect()
+        return reply
+
+    # How they are
 
     @property
     def is_reachable(self) -> bool:

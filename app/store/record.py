@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +20,8 @@ FORMAT: Final = 1
 LAYOUT: Final = f"hash/{CHUNK_PAGES}/{RUN_CHUNKS}"
 
 _STATE_FIELDS: Final = (b"id", b"version", b"full", b"lost")
+_CONFIG_ID: Final = b"id"
+"""The field of NS:config that bears the pool's UUID: without it, configurations were lost."""
 
 
 class PoolMismatch(Exception):
@@ -79,8 +81,8 @@ class PoolRecord:
         record._check_fits(page_size)
         if b"ready" not in record._fields:
             # Made now, or by a service that was killed before it had marked every stripe.
-            for stripe in range(record.keys.stripes):
-                await record.mark_stripe(stripe, was_lost=False)
+            await record.mark_stripes(was_lost=False)
+            checked(await record._of_config(b"HSET", record.keys.config, _CONFIG_ID, record.pool_id))
             checked(await nodes.of_key(key).send(pack_command((b"HSET", key, b"ready", 1))))
         return record
 
@@ -133,31 +135,65 @@ class PoolRecord:
         key = self.keys.pool
         reply = checked(await self._nodes.of_key(key).send(pack_command((b"HMGET", key, *_STATE_FIELDS))))
         identifier, version, full, lost = reply
+        if identifier is None:
+            await self._restore()
+            return RecordState(int(self._fields[b"version"]), is_full=False, is_lost=True)
         if identifier != self.pool_id:
-            if identifier is not None:
-                self.pool_id = identifier
-            else:
-                await self._restore()
-                return RecordState(int(self._fields[b"version"]), is_full=False, is_lost=True)
+            await self._follow(identifier)
+            return RecordState(int(version or 0), full == b"1", is_lost=True)
         return RecordState(int(version or 0), full == b"1", lost == b"1")
 
     async def _restore(self) -> None:
         """Redis lost the record (flushed, or come back empty): write what this process knows, marked as lost."""
-        fields = {**self._fields, b"lost": b"1", b"full": b"0"}
+        fields = {**self._fields, b"ready": b"1", b"lost": b"1", b"full": b"0"}
         arguments = [part for pair in fields.items() for part in pair]
-        await call_script(self._nodes.of_key(self.keys.pool), OPEN_POOL, [self.keys.pool], arguments)
-        for stripe in range(self.keys.stripes):
+        connection, key = self._nodes.of_key(self.keys.pool), self.keys.pool
+        _, flat = await call_script(connection, OPEN_POOL, [key], arguments)
+        if b"id" not in flat[::2]:
+            # A change of a tunable came first, and made a record of nothing but that.
+            checked(await connection.send(pack_command((b"HSET", key, *arguments))))
+        await self.mark_stripes(was_lost=True)
+
+    async def _follow(self, identifier: bytes) -> None:
+        """Redis lost the pool, and another service made a new one before this one noticed: call that one lost.
+
+        Its stripes are marked before they are known to be this pool's, so that no read takes their holes for zeros.
+        """
+        for stripe, key in enumerate(self.keys.stripe_keys):
+            checked(await self._nodes.of_key(key).send(pack_command((b"HSET", key, b"lost", 1))))
+        checked(await self._nodes.of_key(self.keys.pool).send(pack_command((b"HSET", self.keys.pool, b"lost", 1))))
+        self.pool_id = identifier
+
+    async def accept_loss(self) -> int:
+        """Take what was lost for gone: holes read as zeros from now on. How many stripes had lost their pages.
+
+        Raises:
+            BackendUnavailable: Redis is out of reach, or a stripe belongs to another pool.
+        """
+        lost = 0
+        for stripe, key in enumerate(self.keys.stripe_keys):
             await self.mark_stripe(stripe, was_lost=True)
+            lost += checked(await self._nodes.of_key(key).send(pack_command((b"HDEL", key, b"lost"))))
+        checked(await self._of_config(b"HSET", self.keys.config, _CONFIG_ID, self.pool_id))
+        checked(await self._nodes.of_key(self.keys.pool).send(pack_command((b"HDEL", self.keys.pool, b"lost"))))
+        return lost
 
     async def write_full(self, *, is_full: bool) -> None:
         """Say for all workers whether the pool is closed."""
         command = pack_command((b"HSET", self.keys.pool, b"full", int(is_full)))
         checked(await self._nodes.of_key(self.keys.pool).send(command))
 
+    async def mark_stripes(self, *, was_lost: bool) -> None:
+        """As `mark_stripe`, for all, and all at once."""
+        marking = [self.mark_stripe(stripe, was_lost=was_lost) for stripe in range(self.keys.stripes)]
+        for outcome in await asyncio.gather(*marking, return_exceptions=True):
+            if outcome is not None:
+                raise outcome
+
     async def mark_stripe(self, stripe: int, *, was_lost: bool) -> None:
         """Put the pool's identity on a stripe that bears none; a stripe that bore it once lost its pages."""
         key = self.keys.stripe_keys[stripe]
-        answer = await call_script(self._nodes.stores(stripe), MARK_STRIPE, [key], [self.pool_id, int(was_lost)])
+        answer = await call_script(self._nodes.of_key(key), MARK_STRIPE, [key], [self.pool_id, int(was_lost)])
         if answer < 0:
             raise BackendUnavailable("A stripe belongs to another pool.")
 
@@ -166,12 +202,21 @@ class PoolRecord:
     async def read_configurations(self) -> dict[int, str]:
         """The configuration (JSON) of every type that has one."""
         flat = checked(await self._of_config(b"HGETALL", self.keys.config))
-        return {int(type_): text.decode() for type_, text in zip(flat[::2], flat[1::2], strict=True)}
+        return {
+            int(type_): text.decode()
+            for type_, text in zip(flat[::2], flat[1::2], strict=True)
+            if type_ != _CONFIG_ID
+        }
 
     async def read_configuration(self, type_: int) -> str | None:
         """The configuration (JSON) of a type, None where it has none."""
         text = checked(await self._of_config(b"HGET", self.keys.config, type_))
         return None if text is None else text.decode()
+
+    async def read_image_configuration(self, type_: int) -> tuple[str | None, bool]:
+        """As `read_configuration`, and whether configurations were lost and nobody has accepted that."""
+        text, identifier = checked(await self._of_config(b"HMGET", self.keys.config, type_, _CONFIG_ID))
+        return None if text is None else text.decode(), identifier != self.pool_id
 
     async def write_configuration(self, type_: int, text: str) -> None:
         """Set a type's configuration."""
@@ -181,5 +226,5 @@ class PoolRecord:
         """Forget a type's configuration."""
         checked(await self._of_config(b"HDEL", self.keys.config, type_))
 
-    def _of_config(self, *command: bytes | int | str) -> asyncio.Future[Any]:
+    def _of_config(self, *command: bytes | int | str) -> Awaitable[Any]:
         return self._nodes.of_key(self.keys.config).send(pack_command(command))

@@ -5,20 +5,23 @@ Loads are plain HMGETs (the chunk's map and the fields asked for); every change 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from struct import Struct
+from time import monotonic
 from typing import Any, Final
 
 from app.errors import BackendUnavailable
 from app.store.base import ChangeResult, Counters, StateChanged
 from app.store.chunk import check_word
 from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT, INDEX_MASK, RUN_CHUNKS, RUN_SHIFT
-from app.store.multiplexer import pack_command
+from app.store.multiplexer import Multiplexer, Reply, pack_command
 from app.store.nodes import Nodes
 from app.store.record import PoolRecord
-from app.store.replies import checked, is_no_script
+from app.store.replies import checked
 from app.store.script_header import ChunkChange, Room, Status, pack_header
 from app.store.scripts import CHANGE_CHUNK, READ_RUN, call_script
+from app.store.survey import ask_stripes
 
 _COUNTERS: Final = Struct("<5d")
 _ALL_FIELDS: Final = (b"m", *(b"%d" % index for index in range(CHUNK_PAGES)))
@@ -40,9 +43,11 @@ class RedisStore:
 
     def __init__(self, nodes: Nodes, record: PoolRecord) -> None:
         keys = record.keys
+        nodes.spread(keys.tags)
         self.nodes = nodes
         self.record = record
         self.keys = keys
+        self._total_commands = [pack_command((b"HMGET", key, b"n", b"id")) for key in keys.stripe_keys]
         self.stripe_pages = [0] * keys.stripes
         self.stripe_bytes = [0] * keys.stripes
         self.total_pages = 0
@@ -53,9 +58,13 @@ class RedisStore:
     async def fetch_page(self, type_: int, chunk: int, index: int) -> list[bytes | None]:
         """A chunk's field "m", and the blob of one of its pages."""
         stripe = self.keys.stripe_of(type_, chunk)
-        command = pack_command((b"HMGET", self.keys.chunk(stripe, type_, chunk), b"m", _ALL_FIELDS[index + 1]))
+        key = self.keys.chunk(stripe, type_, chunk)
+        command = pack_command((b"HMGET", key, b"m", _ALL_FIELDS[index + 1]))
         reply = await self.nodes.loads(stripe).send(command)
-        return reply if type(reply) is list else checked(reply)
+        return reply if type(reply) is list else await self._settle_load(reply, key, command)
+
+    async def _settle_load(self, reply: Reply, key: bytes, command: bytes) -> Any:
+        return checked(await self.nodes.settle(reply, key, lambda node: node.send(command), is_load=True))
 
     async def fetch_pages(self, type_: int, first: int, count: int) -> list[tuple[int, int, int, list[bytes | None]]]:
         """The chunks that hold `count` pages from offset `first`: all are asked for at once.
@@ -71,10 +80,17 @@ class RedisStore:
             taken = min(CHUNK_PAGES - index, end - offset)
             stripe = self.keys.stripe_of(type_, chunk)
             fields = _ALL_FIELDS[index + 1 : index + 1 + taken]
-            command = pack_command((b"HMGET", self.keys.chunk(stripe, type_, chunk), b"m", *fields))
-            pieces.append((chunk, index, taken, self.nodes.loads(stripe).send(command)))
+            key = self.keys.chunk(stripe, type_, chunk)
+            command = pack_command((b"HMGET", key, b"m", *fields))
+            pieces.append((chunk, index, taken, self.nodes.loads(stripe).send(command), key, command))
             offset += taken
-        return [(chunk, index, taken, checked(await reply)) for chunk, index, taken, reply in pieces]
+        held = []
+        for chunk, index, taken, pending, key, command in pieces:
+            reply = await pending
+            if type(reply) is not list:
+                reply = await self._settle_load(reply, key, command)
+            held.append((chunk, index, taken, reply))
+        return held
 
     # Changes
 
@@ -103,20 +119,32 @@ class RedisStore:
         self.total_bytes += bytes_ - self.stripe_bytes[stripe]
         self.stripe_pages[stripe], self.stripe_bytes[stripe] = pages, bytes_
 
-    async def read_totals(self) -> Counters:
-        """The pool's counters, summed over all stripes; asked on the stores' connections, after all that was sent."""
-        pending = [
-            (stripe, self.nodes.stores(stripe).send(pack_command((b"HMGET", key, b"n", b"id"))))
-            for stripe, key in enumerate(self.keys.stripe_keys)
-        ]
+    async def read_totals(self, *, is_partial: bool = False) -> Counters:
+        """The pool's counters, summed over all stripes; asked on the stores' connections, after all that was sent.
+
+        Args:
+            is_partial: stripes whose node does not answer are left out, as long as any does; what was last known of
+                them stays in `total_bytes` and `total_pages`.
+        """
+        replies = await ask_stripes(
+            self.nodes, range(self.keys.stripes), self.keys.stripe_keys, self._total_commands, is_partial=is_partial
+        )
         total = Counters()
-        for stripe, reply in pending:
-            field, identifier = checked(await reply)
+        unmarked = []
+        for stripe, reply in enumerate(replies):
+            if reply is None:
+                continue
+            field, identifier = reply
             if identifier != self.record.pool_id:
-                await self.record.mark_stripe(stripe, was_lost=True)
-            counters = unpack_counters(field)
-            self.learn_totals(stripe, counters.pages, counters.bytes)
-            total += counters
+                unmarked.append(stripe)
+            if field is not None:
+                counters = unpack_counters(field)
+                self.learn_totals(stripe, counters.pages, counters.bytes)
+                total += counters
+            else:
+                self.learn_totals(stripe, 0, 0)
+        for stripe in unmarked:
+            await self.record.mark_stripe(stripe, was_lost=True)
         return total
 
     async def read_type(self, type_: int) -> Counters:
@@ -129,47 +157,35 @@ class RedisStore:
         totals = [Counters()] * len(fields)
         if not fields:
             return totals
-        pending = [
-            self.nodes.loads(stripe).send(pack_command((b"HMGET", key, *fields)))
-            for stripe, key in enumerate(self.keys.stripe_keys)
-        ]
-        for reply in pending:
-            totals = [total + unpack_counters(field) for total, field in zip(totals, checked(await reply), strict=True)]
+        commands = [pack_command((b"HMGET", key, *fields)) for key in self.keys.stripe_keys]
+        stripes = range(self.keys.stripes)
+        for reply in await ask_stripes(self.nodes, stripes, self.keys.stripe_keys, commands, is_load=True):
+            totals = [total + unpack_counters(field) for total, field in zip(totals, reply, strict=True)]
         return totals
 
     async def types_after(self, after: int, limit: int) -> list[int]:
         """At most `limit` types greater than `after` that hold pages, ascending."""
-        pending = [
-            self.nodes.loads(stripe).send(
-                pack_command((b"ZRANGEBYSCORE", key, b"(%d" % after, b"+inf", b"LIMIT", 0, limit))
-            )
-            for stripe, key in enumerate(self.keys.types_keys)
-        ]
-        found: set[int] = set()
-        for reply in pending:
-            found.update(map(int, checked(await reply)))
-        return sorted(found)[:limit]
+        keys = self.keys.types_keys
+        tail = (b"(%d" % after, b"+inf", b"LIMIT", 0, limit)
+        commands = [pack_command((b"ZRANGEBYSCORE", key, *tail)) for key in keys]
+        replies = await ask_stripes(self.nodes, range(self.keys.stripes), keys, commands, is_load=True)
+        return sorted({int(type_) for reply in replies for type_ in reply})[:limit]
 
     # Runs
 
     async def runs(self, type_: int, first: int, last: int, limit: int) -> list[int]:
         """At most `limit` runs of a type that hold a chunk, between `first` and `last`, ascending."""
-        pending = [
-            self.nodes.loads(stripe).send(
-                pack_command((b"ZRANGEBYSCORE", self.keys.runs(stripe, type_), first, last, b"LIMIT", 0, limit))
-            )
-            for stripe in range(self.keys.stripes)
-        ]
-        found: list[int] = []
-        for reply in pending:
-            found.extend(map(int, checked(await reply)))
-        return sorted(found)[:limit]
+        stripes = self.keys.stripes_of_runs(type_, first, last)
+        keys = [self.keys.runs(stripe, type_) for stripe in stripes]
+        commands = [pack_command((b"ZRANGEBYSCORE", key, first, last, b"LIMIT", 0, limit)) for key in keys]
+        replies = await ask_stripes(self.nodes, stripes, keys, commands, is_load=True)
+        return sorted(int(run) for reply in replies for run in reply)[:limit]
 
     async def chunks_of_run(self, type_: int, run: int) -> list[int]:
         """The chunks that are held in a run, ascending."""
         stripe = self.keys.stripe_of(type_, run << RUN_SHIFT)
-        command = pack_command((b"HGET", self.keys.maps(stripe, type_), run))
-        field = checked(await self.nodes.loads(stripe).send(command))
+        key = self.keys.maps(stripe, type_)
+        field = checked(await self.nodes.of_key(key, is_load=True).send(pack_command((b"HGET", key, run))))
         held = int.from_bytes(field or b"", "little")
         return [(run << RUN_SHIFT) + place for place in range(RUN_CHUNKS) if held >> place & 1]
 
@@ -187,7 +203,7 @@ class RedisStore:
         chunks = [self.keys.chunk(stripe, type_, base + place) for place in range(first_place, last_place + 1)]
         keys = [self.keys.maps(stripe, type_), *chunks]
         arguments = [run, first_place, int(with_lengths)]
-        reply = await call_script(self.nodes.loads(stripe), READ_RUN, keys, arguments)
+        reply = await call_script(self.nodes.of_key(keys[0], is_load=True), READ_RUN, keys, arguments)
         return [
             (base + place, field, dict(zip(lengths[::2], lengths[1::2], strict=True)))
             for place, field, lengths in zip(reply[::3], reply[1::3], reply[2::3], strict=True)
@@ -197,7 +213,7 @@ class RedisStore:
 class SentChange:
     """A change on its way: sent when made, so that many leave in one write; `finish` awaits it."""
 
-    __slots__ = ("_arguments", "_change", "_keep", "_refuse", "_reply", "_room", "_store", "_stripe")
+    __slots__ = ("_begun_at", "_change", "_keep", "_refuse", "_reply", "_room", "_store", "_stripe")
 
     def __init__(self, store: RedisStore, change: ChunkChange, room: Room | None, *, refuse: bool, keep: bool) -> None:
         self._store = store
@@ -206,16 +222,19 @@ class SentChange:
         self._refuse = refuse
         self._keep = keep
         self._stripe = store.keys.stripe_of(change.type, change.chunk)
-        self._reply = self._send()
+        self._begun_at = monotonic()
+        self._reply = self._send(store.nodes.stores(self._stripe), (b"EVALSHA", CHANGE_CHUNK.sha))
 
-    def _send(self, script: tuple[bytes, bytes] = (b"EVALSHA", CHANGE_CHUNK.sha)) -> Any:
+    def _resend(self, connection: Multiplexer) -> asyncio.Future[Reply]:
+        return self._send(connection, (b"EVAL", CHANGE_CHUNK.text))
+
+    def _send(self, connection: Multiplexer, script: tuple[bytes, bytes]) -> asyncio.Future[Reply]:
         store, change, stripe = self._store, self._change, self._stripe
         keys = store.keys
         type_, chunk = change.type, change.chunk
-        connection = store.nodes.stores(stripe)
         header = pack_header(
             change,
-            deadline=connection.deadline(),
+            deadline=connection.deadline(self._begun_at),
             check=check_word(type_, chunk),
             place=chunk & INDEX_MASK,
             room=self._room,
@@ -250,14 +269,11 @@ class SentChange:
             BackendUnavailable: Redis is out of reach, or took too long; whether it was changed is not known, but it
                 will not be from now on.
         """
-        reply = await self._reply
-        if is_no_script(reply):
-            reply = await self._send((b"EVAL", CHANGE_CHUNK.text))
-        status, *rest = checked(reply)
+        status, *rest = await self._settled(await self._reply)
         if status == Status.LOST:
             await self._store.record.mark_stripe(self._stripe, was_lost=True)
-            reply = await self._send((b"EVAL", CHANGE_CHUNK.text))
-            status, *rest = checked(reply)
+            connection = self._store.nodes.stores(self._stripe)
+            status, *rest = await self._settled(await self._resend(connection))
         if status == Status.DONE:
             self._store.learn_totals(self._stripe, rest[0], rest[1])
             if len(rest) == 3:  # noqa: PLR2004  pages, bytes, dropped
@@ -268,3 +284,9 @@ class SentChange:
         if status == Status.CHANGED:
             raise StateChanged
         raise BackendUnavailable("Redis was reached too late.")
+
+    async def _settled(self, reply: Reply) -> Any:
+        if type(reply) is list:
+            return reply
+        nodes, key = self._store.nodes, self._store.keys.stripe_keys[self._stripe]
+        return checked(await nodes.settle(reply, key, self._resend, begun_at=self._begun_at))

@@ -40,9 +40,17 @@ def error_of(reply: ReplyError) -> PagepoolError | StoreFull:
     code = text.partition(" ")[0]
     if code == "OOM" or "OOM command not allowed" in text:
         return StoreFull(text)
+    if code in {"MOVED", "ASK"}:
+        # On a cluster these are followed; so this pool is not set up as one.
+        return BackendUnavailable("Redis is a node of a cluster: PAGEPOOL_REDIS_URL has to be redis+cluster://.")
     if code == "WRONGTYPE":
         return PageCorrupt("A key of the pool is of a foreign type.")
     return BackendUnavailable(f"Redis answered {code if code in TRANSIENT else 'with an unknown error'}.")
+
+
+def error_code(reply: Any) -> str:
+    """The first word of an error reply; empty for any other."""
+    return str(reply).partition(" ")[0] if isinstance(reply, ReplyError) else ""
 
 
 def checked(reply: Any) -> Any:

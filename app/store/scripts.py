@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from app.store.multiplexer import Multiplexer, pack_command
+from app.store.multiplexer import pack_command
 from app.store.replies import checked, is_no_script
 
 
@@ -35,10 +35,16 @@ ALL: Final = (CHANGE_CHUNK, READ_RUN, OPEN_POOL, MARK_STRIPE)
 """Those that a new connection makes known at once; the others are sent when they are needed."""
 
 
-async def call_script(connection: Multiplexer, script: Script, keys: Sequence[bytes], arguments: Sequence[Any]) -> Any:
+class _Route(Protocol):
+    """What takes a command to its key (app/store/nodes.py)."""
+
+    def send(self, command: bytes, /) -> Awaitable[Any]: ...
+
+
+async def call_script(route: _Route, script: Script, keys: Sequence[bytes], arguments: Sequence[Any]) -> Any:
     """Run a script and check its reply; its text follows where Redis does not know it."""
     tail = (len(keys), *keys, *arguments)
-    reply = await connection.send(pack_command((b"EVALSHA", script.sha, *tail)))
+    reply = await route.send(pack_command((b"EVALSHA", script.sha, *tail)))
     if is_no_script(reply):
-        reply = await connection.send(pack_command((b"EVAL", script.text, *tail)))
+        reply = await route.send(pack_command((b"EVAL", script.text, *tail)))
     return checked(reply)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -11,13 +10,9 @@ import httpx
 from pagepool_client.answers import error_of
 from pagepool_client.calls import Call
 from pagepool_client.errors import AnswerTimedOut, BrokenAnswer, NoAnswer, NotReachable
+from pagepool_client.version import __version__
 
 T = TypeVar("T")
-
-try:
-    _VERSION = version("pagepool-client")
-except PackageNotFoundError:  # carried by the service's own distribution
-    _VERSION = "0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +47,7 @@ class Address:
         The environment's proxies are not asked: a page cache stands near its clients. Compressed answers are not
         asked for: the bytes that come are the bytes that are counted.
         """
-        headers = {"User-Agent": f"pagepool-client/{_VERSION}", "Accept-Encoding": "identity"}
+        headers = {"User-Agent": f"pagepool-client/{__version__}", "Accept-Encoding": "identity"}
         if token:
             if not token.isprintable() or not token.isascii():
                 raise ValueError("A token is printable ASCII without line breaks.")

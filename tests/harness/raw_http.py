@@ -47,7 +47,11 @@ class RawConnection:
         if isinstance(address, Path):
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.settimeout(timeout)
-            self.socket.connect(str(address))
+            try:
+                self.socket.connect(str(address))
+            except OSError:
+                self.socket.close()
+                raise
         else:
             self.socket = socket.create_connection(address, timeout)
         self.timeout = timeout

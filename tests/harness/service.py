@@ -24,13 +24,6 @@ STOP_SECONDS = 20.0
 REQUEST_SECONDS = 20.0
 ROOT = Path(__file__).resolve().parents[2]
 PAGEPOOL = Path(sys.executable).parent / "pagepool"
-SERVE = [str(PAGEPOOL), "serve"]
-if os.environ.get("D_TEMP"):  # TEMPORARY
-    SERVE = [
-        sys.executable,
-        "-c",
-        "import sys; from app.serve.supervisor import run; from app.settings import Settings; sys.exit(run(Settings(_env_file=None)))",
-    ]
 LIVE: list[Service] = []
 """Services that run now; what a failure report takes its logs from."""
 
@@ -70,7 +63,7 @@ class Service:
     def __init__(self, command: list[str] | None = None, **settings: str) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="pp-")
         self.directory = Path(self._directory.name)
-        self.command = command or SERVE
+        self.command = command or [str(PAGEPOOL), "serve"]
         self.settings = {"data_dir": str(self.directory / "data"), **settings}
         self.log = self.directory / "service.log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -123,8 +116,10 @@ class Service:
             if self.process.poll() is not None:
                 raise DidNotStart(self.log_text())
             try:
+                # Knocks first: a connection that fails on a Unix socket is one that httpcore leaves open.
+                self.raw().close()
                 return self.client.get("/readyz").status_code == 200
-            except httpx.TransportError:
+            except (OSError, httpx.TransportError):
                 return False
 
         try:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from tests.harness import pages
-from tests.model.pool_model import IMAGE_BYTES, PAGE, SPAN, PoolModel, areas, extents, offsets
+from tests.model.pool_model import IMAGE_BYTES, PAGE, PALETTE, SPAN, PoolModel, areas, extents, offsets
 
 
 class PoolAndImageModel(PoolModel):
@@ -28,11 +28,11 @@ class PoolAndImageModel(PoolModel):
         body = b"".join(held[at].page if at in held else pages.zero() for at in range(first, -(-end // PAGE)))
         return body[start - first * PAGE : end - first * PAGE]
 
-    @rule(which=areas, offset=offsets, shift=st.integers(0, PAGE - 1), body=extents, cut=st.integers(0, PAGE - 1))
+    @rule(which=areas, offset=offsets, shift=st.integers(0, PAGE - 1), numbers=extents, cut=st.integers(0, PAGE - 1))
     @precondition(lambda self: self.is_enabled and not self.limit and self.most_pages > 2 * SPAN)
-    def write_image(self, which: int, offset: int, shift: int, body: list[bytes], cut: int) -> None:
+    def write_image(self, which: int, offset: int, shift: int, numbers: list[int], cut: int) -> None:
         start = min(offset * PAGE + shift, IMAGE_BYTES - 1)
-        data = b"".join(body)[cut:][: IMAGE_BYTES - start]
+        data = b"".join(PALETTE[number] for number in numbers)[cut:][: IMAGE_BYTES - start]
         end = start + len(data)
         first, after = start // PAGE, -(-end // PAGE)
         whole = self.image_bytes(which, first * PAGE, after * PAGE)

@@ -26,7 +26,8 @@ def test_the_pool_is_a_dict(areas, service, pytestconfig: pytest.Config) -> None
             database=None,
             deadline=None,
             print_blob=True,
-            phases=[Phase.generate, Phase.shrink],
+            report_multiple_bugs=False,
+            phases=[Phase.generate, Phase.shrink] if pytestconfig.getoption("--model-shrink") else [Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -15,8 +15,10 @@ from app.cli.connection import TokenFile, Url, open_client
 
 if TYPE_CHECKING:
     from pagepool_client import Client
+    from rich.console import Console
 
     from app.cli.samples import Sample
+    from app.cli.top_view import View
 
 _MAX_TYPES = 200
 
@@ -54,7 +56,7 @@ def look(client: Client) -> Sample:
     return Sample(time.monotonic(), pool, types, parse_metrics(client.metrics()))
 
 
-def _watch(client: Client, console: object, view: object, next_key: Callable[[], str | None]) -> None:
+def _watch(client: Client, console: Console, view: View, next_key: Callable[[], str | None]) -> None:
     from pagepool_client import PagepoolError  # noqa: PLC0415
     from rich.live import Live  # noqa: PLC0415
 

@@ -1,0 +1,253 @@
+"""A type as a disk image: its bytes, read in pieces and written at any place (contract 2.4).
+
+Reading: a long stretch first asks for the chunks that each run holds, so that holes cost one question for 4096 pages; the
+pages themselves come in pieces of one chunk at most, the next ones asked for while the consumer takes this one.
+
+Writing: whole pages go as they come, page by page; a page that is written in part is read, changed and swapped for what
+was read, again if somebody else changed it meanwhile. The stale-copy rule does not hold here: what is refused leaves
+what was there. Zeros over a hole leave a hole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import Final, NamedTuple
+
+from app.errors import BackendUnavailable, NoImage, Overloaded, PageCorrupt, PagepoolError, Previous, StoresDisabled
+from app.page.address import offset_limit
+from app.page.classify import Kind, is_zero, zero_page
+from app.page.codec import CORRUPT, UNREADABLE_BLOB, EncodedPages, decode_extent
+from app.pool.areas import Areas
+from app.pool.changes import puts
+from app.pool.numbers import MAX_IMAGE_BYTES, TypeConfiguration
+from app.pool.pages import MAX_ATTEMPTS, OFF_LOOP_PAGES
+from app.store.base import StateChanged
+from app.store.chunk import unpack
+from app.store.image_reads import ImageReads, SentRead
+from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT, INDEX_MASK, RUN_PAGES, RUN_SHIFT
+from app.store.script_header import ChunkChange
+from app.telemetry_cells import DECODE_FAILURES, LOADS, REJECTS_DISABLED, RedisOperation, redis_series
+
+_LOAD_SERIES: Final = redis_series(RedisOperation.LOAD)
+
+PIECE_BYTES: Final = 256 << 10
+"""Bytes that a read gives out at once, about; one chunk of the smallest pages."""
+
+READ_AHEAD: Final = 2
+"""Pieces that are asked for beyond the one that is given out."""
+
+WRITE_BYTES: Final = 1 << 20
+"""Bytes that are written at once, about."""
+
+
+class _Piece(NamedTuple):
+    """Consecutive pages of one chunk; `read` is None where they are known to be a hole."""
+
+    first: int
+    count: int
+    read: SentRead | None
+
+
+class Images(Areas):
+    """Types by bytes."""
+
+    # What an image is
+
+    async def image_bytes(self, type_: int) -> int:
+        """The image's size in bytes.
+
+        Raises:
+            NoImage: the type has none.
+            PagesLost: configurations were lost, perhaps this type's.
+            BackendUnavailable: Redis is out of reach.
+        """
+        text, is_lost = await self._record.read_image_configuration(type_)
+        if is_lost:
+            raise pages_lost()
+        image_bytes = None if text is None else TypeConfiguration.model_validate_json(text).image_bytes
+        if image_bytes is None:
+            raise NoImage("The type has no image_bytes.")
+        return image_bytes
+
+    @property
+    def max_image_bytes(self) -> int:
+        """The size of the largest image that a type of this pool can be."""
+        return min(MAX_IMAGE_BYTES, offset_limit(self.page_size) * self.page_size)
+
+    # Reading
+
+    async def image_pieces(self, type_: int, start: int, end: int) -> AsyncIterator[bytes]:
+        """The bytes from `start` to before `end`, in pieces of PIECE_BYTES or of one page; holes are zeros.
+
+        Raises:
+            PagesLost: some may have been lost.
+            PageCorrupt: a page failed its check; what came before it was given out.
+            BackendUnavailable: Redis is out of reach.
+        """
+        size = self.page_size
+        ahead: deque[_Piece] = deque()
+        async for piece in self._pieces(type_, start, end):
+            ahead.append(piece)
+            if len(ahead) > READ_AHEAD:
+                yield _cut(await self._finish(type_, ahead[0]), ahead.popleft().first * size, start, end)
+        while ahead:
+            yield _cut(await self._finish(type_, ahead[0]), ahead.popleft().first * size, start, end)
+
+    async def _pieces(self, type_: int, start: int, end: int) -> AsyncIterator[_Piece]:
+        """The pieces of a range, each read begun."""
+        per_piece = min(max(PIECE_BYTES // self.page_size, 1), CHUNK_PAGES)
+        offset, behind = start // self.page_size, -(-end // self.page_size)
+        while offset < behind:
+            run_end = min(behind, (offset // RUN_PAGES + 1) * RUN_PAGES)
+            held = -1
+            if run_end - offset > (READ_AHEAD + 1) * per_piece:
+                held = await self._reads.chunks_held(type_, offset // RUN_PAGES)
+            while offset < run_end:
+                count = min(per_piece - offset % per_piece, run_end - offset)
+                is_held = held >> (offset >> CHUNK_SHIFT & (1 << RUN_SHIFT) - 1) & 1
+                yield _Piece(offset, count, self._reads.begin_pages(type_, offset, count) if is_held else None)
+                offset += count
+
+    async def _finish(self, type_: int, piece: _Piece) -> bytes:
+        """The bytes of whole pages."""
+        first, count, read = piece
+        if read is None:
+            return self._zeros(count)
+        field, *blobs = await read.finish()
+        self._telemetry.observe(_LOAD_SERIES, read.seconds)
+        try:
+            chunk_map = unpack(field, type_, first >> CHUNK_SHIFT)
+        except PageCorrupt:
+            self._cells[DECODE_FAILURES] += count
+            raise
+        zero, with_blob = chunk_map.zero >> (first & INDEX_MASK), chunk_map.blobs >> (first & INDEX_MASK)
+        here = (1 << count) - 1
+        self._cells[LOADS + Kind.ZERO] += (zero & here).bit_count()
+        if not with_blob & here:
+            return self._zeros(count)
+        held = [
+            (blob or UNREADABLE_BLOB) if with_blob >> place & 1 else None for place, blob in enumerate(blobs)
+        ]
+        extent = decode_extent(held, self.page_size, type_, first)
+        for kind in (Kind.SAME, Kind.COMPRESSED, Kind.RAW):
+            self._cells[LOADS + kind] += extent.states.count(kind)
+        if corrupt := extent.states.count(CORRUPT):
+            self._cells[DECODE_FAILURES] += corrupt
+            raise PageCorrupt("A page of the image failed its check.")
+        zeros = zero_page(self.page_size)
+        return b"".join([page or zeros for page in extent.pages])
+
+    def _zeros(self, pages: int) -> bytes:
+        # One object for nearly all of a hole.
+        return self._zero_piece if pages * self.page_size == len(self._zero_piece) else bytes(pages * self.page_size)
+
+    # Writing
+
+    async def write_image(self, type_: int, start: int, data: bytes) -> None:
+        """Write bytes at `start`, which need not be where a page begins, nor need they end with one.
+
+        Raises:
+            Refused: the pool will not take some of the pages; each of those is as it was.
+            PagesLost: a page that is written in part may have been lost.
+            BackendUnavailable: Redis is out of reach; each page is as it was, or as it should be.
+            Overloaded: others change the same page all the time.
+        """
+        try:
+            await self._write(type_, start, data)
+        except BackendUnavailable:
+            raise
+        except PagepoolError as error:
+            error.previous = Previous.KEPT
+            error.members = {}
+            raise
+
+    async def _write(self, type_: int, start: int, data: bytes) -> None:
+        size = self.page_size
+        if not self.parameters.enabled:
+            self._cells[REJECTS_DISABLED] += -(-(start + len(data)) // size) - start // size
+            raise StoresDisabled("The pool does not accept stores now.")
+        offset, skipped = divmod(start, size)
+        if skipped:
+            edge, data = data[: size - skipped], data[size - skipped :]
+            await self._patch(type_, offset, skipped, edge)
+            offset += 1
+        whole = len(data) // size * size
+        if whole:
+            await self._write_pages(type_, offset, data[:whole] if whole < len(data) else data)
+        if whole < len(data):
+            await self._patch(type_, offset + whole // size, 0, data[whole:])
+
+    async def _patch(self, type_: int, offset: int, skipped: int, part: bytes) -> None:
+        """Change a part of one page, whatever others do to the rest of it."""
+        for _ in range(MAX_ATTEMPTS):
+            old, state = await self._look_at(type_, offset)
+            new = b"".join((old[:skipped], part, old[skipped + len(part) :]))
+            if new == old:
+                return
+            [change] = puts(type_, self._state.encoder.encode_extent(new, type_, offset))
+            change.expected = state
+            try:
+                await self._stores.put([change], keep=True)
+            except StateChanged:
+                continue
+            return
+        raise Overloaded("The page changes too often to be compared and swapped.")
+
+    async def _look_at(self, type_: int, offset: int) -> tuple[bytes, bytes]:
+        """A page's bytes, zeros where it is absent, and the state that a change of it can be bound to."""
+        chunk, index = offset >> CHUNK_SHIFT, offset & INDEX_MASK
+        read = self._reads.begin_pages(type_, offset, 1)
+        field, blob = await read.finish()
+        kind = unpack(field, type_, chunk).kind(index)
+        if kind is None or kind is Kind.ZERO:
+            return zero_page(self.page_size), b"a" if kind is None else b"z"
+        extent = decode_extent([blob or UNREADABLE_BLOB], self.page_size, type_, offset)
+        if CORRUPT in extent.states:
+            self._cells[DECODE_FAILURES] += 1
+            raise PageCorrupt("A page that is to be changed in part failed its check.")
+        return extent.pages[0], blob[1:9]
+
+    async def _write_pages(self, type_: int, offset: int, body: bytes) -> None:
+        changes = puts(type_, await self._encode(type_, offset, body))
+        await self._leave_holes(type_, changes)
+        changes = [change for change in changes if change.put_map]
+        if changes:
+            await self._stores.put(changes, keep=True)
+
+    async def _encode(self, type_: int, offset: int, body: bytes) -> EncodedPages:
+        encoder = self._state.encoder
+        if self._threads is None or len(body) <= OFF_LOOP_PAGES * self.page_size or is_zero(body):
+            return encoder.encode_extent(body, type_, offset)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, encoder.encode_extent, body, type_, offset)
+
+    async def _leave_holes(self, type_: int, changes: Sequence[ChunkChange]) -> None:
+        """Take those zero pages out of the changes that would come to lie in holes.
+
+        A page that appears in between is overwritten by nobody: its store comes after this write, which left a hole.
+        """
+        with_zeros = [change for change in changes if change.zero_map]
+        chunk_maps = await self._reads.chunk_maps(type_, [change.chunk for change in with_zeros])
+        for change, chunk_map in zip(with_zeros, chunk_maps, strict=True):
+            change.zero_map &= chunk_map.present
+
+    async def end_image(self, type_: int, image_bytes: int) -> None:
+        """Set the size of an image that was written whole, and drop what lies behind its end.
+
+        In this order, so that a failure in between drops no page of the image that was.
+        """
+        text = await self._record.read_configuration(type_)
+        configuration = TypeConfiguration.model_validate_json(text or "{}")
+        await self.configure_type(type_, configuration.model_copy(update={"image_bytes": image_bytes}))
+        behind, limit = -(-image_bytes // self.page_size), offset_limit(self.page_size)
+        if behind < limit:
+            await self._invalidate_range(type_, behind, limit - behind)
+
+
+def _cut(pages: bytes, first_byte: int, start: int, end: int) -> bytes:
+    """The part of whole pages, the first of which begins at `first_byte`, that lies from `start` to before `end`."""
+    if start <= first_byte and first_byte + len(pages) <= end:
+        return pages
+    return pages[max(start - first_byte, 0) : end - first_byte]

@@ -1,0 +1,92 @@
+"""Reads for images, which tell a hole from pages that were lost (contract 2.4).
+
+Each stripe bears the pool's UUID, and a mark where it came back without its pages. Both are asked for behind the read
+that they vouch for, on the same connection: if they are right then, they were right when the read was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any, Final
+
+from app.errors import PagesLost
+from app.store.chunk import ChunkMap, unpack
+from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT, INDEX_MASK, RUN_SHIFT
+from app.store.multiplexer import pack_command
+from app.store.redis import RedisStore
+from app.store.replies import checked
+
+_ALL_FIELDS: Final = tuple(b"%d" % index for index in range(CHUNK_PAGES))
+
+
+class ImageReads:
+    """What an image asks of a store."""
+
+    def __init__(self, store: RedisStore) -> None:
+        self._store = store
+
+    def begin_pages(self, type_: int, first: int, count: int) -> SentRead:
+        """Ask for `count` pages from offset `first`, all in one chunk: its field "m", and their blobs."""
+        chunk, index = first >> CHUNK_SHIFT, first & INDEX_MASK
+        stripe = self._store.keys.stripe_of(type_, chunk)
+        key = self._store.keys.chunk(stripe, type_, chunk)
+        return SentRead(self._store, stripe, (b"HMGET", key, b"m", *_ALL_FIELDS[index : index + count]))
+
+    async def chunks_held(self, type_: int, run: int) -> int:
+        """The 64-bit map of the chunks that are held in a run.
+
+        Raises:
+            PagesLost: they may have been lost.
+        """
+        stripe = self._store.keys.stripe_of(type_, run << RUN_SHIFT)
+        key = self._store.keys.maps(stripe, type_)
+        field = await SentRead(self._store, stripe, (b"HGET", key, b"%d" % run)).finish()
+        return int.from_bytes(field or b"", "little")
+
+    async def chunk_maps(self, type_: int, chunks: Sequence[int]) -> list[ChunkMap]:
+        """The maps of some chunks.
+
+        Raises:
+            PagesLost: one may have been lost.
+            PageCorrupt: one failed its check.
+        """
+        sent = []
+        for chunk in chunks:
+            stripe = self._store.keys.stripe_of(type_, chunk)
+            key = self._store.keys.chunk(stripe, type_, chunk)
+            sent.append(SentRead(self._store, stripe, (b"HGET", key, b"m")))
+        return [unpack(await read.finish(), type_, chunk) for chunk, read in zip(chunks, sent, strict=True)]
+
+
+class SentRead:
+    """A read on its way, and behind it the question whether its stripe was lost; `finish` awaits both."""
+
+    __slots__ = ("_pool_id", "_reply", "_sent_at", "_stripe_reply", "seconds")
+
+    def __init__(self, store: RedisStore, stripe: int, command: Sequence[bytes]) -> None:
+        connection = store.nodes.loads(stripe)
+        self._pool_id = store.record.pool_id
+        self._sent_at = perf_counter()
+        self.seconds = 0.0
+        """How long Redis took, once it has answered."""
+        self._reply = connection.send(pack_command(command))
+        self._stripe_reply = connection.send(pack_command((b"HMGET", store.keys.stripe_keys[stripe], b"id", b"lost")))
+        self._stripe_reply.add_done_callback(self._note_seconds)
+
+    def _note_seconds(self, _: object) -> None:
+        self.seconds = perf_counter() - self._sent_at
+
+    async def finish(self) -> Any:
+        """The reply.
+
+        Raises:
+            PagesLost: its stripe is not the one that this pool's pages were stored in, so that nothing can be said of
+                what is absent.
+            BackendUnavailable: Redis is out of reach.
+        """
+        reply = checked(await self._reply)
+        identifier, lost = checked(await self._stripe_reply)
+        if identifier != self._pool_id or lost is not None:
+            raise PagesLost("The backend lost pages of this image; `pagepool repair --accept-loss` goes on without.")
+        return reply

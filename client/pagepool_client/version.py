@@ -1,0 +1,3 @@
+"""The client's version, which its distribution reads from here."""
+
+__version__ = "0.1.0"
