@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format lock audit-dependencies openapi bench clean
+.PHONY: help run test test-combinations test-faults test-cluster lint format lock audit-dependencies openapi bench clean
 
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,15 @@ test: $(STAMP) ## Lint, type-check and run the tests.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-combinations: $(STAMP) ## The contract suite on every other combination of door, workers and Redis.
+	$(BIN)/python -m pytest tests/contract --combinations asgi,two-workers,uvicorn,cluster $(PYTEST_ARGS)
+
+test-faults: $(STAMP) ## The whole fault suite.
+	$(BIN)/python -m pytest tests/faults --soak $(PYTEST_ARGS)
+
+test-cluster: $(STAMP) ## The whole cluster and failover suite.
+	$(BIN)/python -m pytest tests/cluster tests/serve/test_rolling_restart.py --soak $(PYTEST_ARGS)
 
 lint: $(STAMP) ## Lint and type-check only.
 	$(BIN)/ruff check .

@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse
 
 from app import __version__
-from app.api import error_responses, openapi, operations, pages, types
+from app.api import dashboard, error_responses, image, openapi, operations, pages, types
 from app.api.authorization import Authorization
 from app.api.dependencies import Context
 from app.api.guards import AllowedHosts
@@ -38,7 +38,16 @@ def create_app(settings: Settings | None = None, *, context: Context | None = No
     except ValueError as error:
         raise StartupRefused(f"PAGEPOOL_ALLOWED_HOSTS: {error}") from error
     described = APIRouter()
-    routers = [pages.router, pages.gather_router, types.router, operations.router, described]
+    # Routes are tried in order, at a price; the door answers most calls on pages without them, and none on images.
+    routers = [
+        image.router,
+        pages.router,
+        pages.gather_router,
+        types.router,
+        operations.router,
+        dashboard.router,
+        described,
+    ]
 
     @described.get("/openapi.json", include_in_schema=False)
     async def get_openapi() -> JSONResponse:

@@ -134,6 +134,8 @@ class Settings(BaseSettings):
             raise ValueError("PAGEPOOL_TLS_CERTIFICATE and PAGEPOOL_TLS_KEY go together")
         if self.max_bytes_in_flight < 4 * self.max_extent_bytes:
             raise ValueError("PAGEPOOL_MAX_BYTES_IN_FLIGHT must hold at least four of the largest extents")
+        if self.store_replicas and self.redis_url is None:
+            raise ValueError("PAGEPOOL_STORE_REPLICAS needs PAGEPOOL_REDIS_URL: the embedded Redis has no replica")
         return self
 
     @property

@@ -142,7 +142,7 @@ LOGICAL_BYTES = ("pagepool_logical_bytes", "Bytes that the pages present stand f
 REDIS_UP = ("pagepool_redis_up", "1 if Redis answered this scrape.")
 
 
-_REQUEST_SERIES = tuple(
+_REQUEST_SERIES: tuple[tuple[int, ...], ...] = tuple(
     tuple(
         REQUEST_SECONDS + (operation * len(STATUS_CLASSES) + class_) * SPAN
         # A status below 200 never ends a request; it would fall to the first class.

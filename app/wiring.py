@@ -18,6 +18,7 @@ from app.pool.state import PoolState
 from app.serve.startup_refused import StartupRefused
 from app.serve.worker_context import WorkerContext
 from app.settings import Settings
+from app.store.deployment import nodes_of
 from app.store.endpoint import Endpoint
 from app.store.nodes import Nodes
 from app.store.record import PoolMismatch, PoolRecord
@@ -51,10 +52,9 @@ class ProcessContext:
         """
         worker = WorkerContext.from_environment()
         async with AsyncExitStack() as stack:
-            endpoint = await _endpoint(settings, worker, stack)
+            nodes = await _nodes(settings, worker, stack)
             telemetry = _telemetry(worker)
             stack.callback(telemetry.close)
-            nodes = Nodes(endpoint, settings)
             stack.push_async_callback(nodes.close)
             await nodes.start()
             if not await nodes.wait_reachable(settings.redis_timeout):
@@ -93,10 +93,9 @@ async def open_store(settings: Settings) -> AsyncIterator[RedisStore]:
             raise StartupRefused(
                 f"No service runs on {settings.home}; PAGEPOOL_DATA_DIR or PAGEPOOL_REDIS_URL says where."
             )
-        endpoint = Endpoint(path=str(socket_path))
+        nodes = Nodes(Endpoint(path=str(socket_path)), settings)
     else:
-        endpoint = _given_endpoint(settings)
-    nodes = Nodes(endpoint, settings)
+        nodes = _given_nodes(settings)
     try:
         await nodes.start()
         if not await nodes.wait_reachable(settings.redis_timeout):
@@ -109,23 +108,23 @@ async def open_store(settings: Settings) -> AsyncIterator[RedisStore]:
         await nodes.close()
 
 
-def _given_endpoint(settings: Settings) -> Endpoint:
+def _given_nodes(settings: Settings) -> Nodes:
     assert settings.redis_url is not None  # noqa: S101  the callers look
     try:
-        return Endpoint.from_url(settings.redis_url.get_secret_value(), settings.redis_ca_file)
+        return nodes_of(settings.redis_url.get_secret_value(), settings)
     except ValueError as error:
         raise StartupRefused(str(error)) from error
 
 
-async def _endpoint(settings: Settings, worker: WorkerContext | None, stack: AsyncExitStack) -> Endpoint:
+async def _nodes(settings: Settings, worker: WorkerContext | None, stack: AsyncExitStack) -> Nodes:
     if settings.redis_url is not None:
-        return _given_endpoint(settings)
+        return _given_nodes(settings)
     if worker is not None and worker.redis_socket is not None:
-        return Endpoint(path=str(worker.redis_socket))
+        return Nodes(Endpoint(path=str(worker.redis_socket)), settings)
     embedded = EmbeddedRedis(settings)
     await asyncio.to_thread(embedded.start)
     stack.push_async_callback(asyncio.to_thread, embedded.stop)
-    return Endpoint(path=str(embedded.socket_path))
+    return Nodes(Endpoint(path=str(embedded.socket_path)), settings)
 
 
 def _telemetry(worker: WorkerContext | None) -> Telemetry:

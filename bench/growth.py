@@ -26,7 +26,8 @@ _DISTINCT = 4096
 
 def peer_of(workers: int, held: int) -> str:
     """The row's name."""
-    return f"{workers} worker{'s' * (workers > 1)}, {held:,} pages".replace(",", " ", 2).replace("  ", ", ")
+    number = f"{held:,}".replace(",", " ")
+    return f"{workers} worker{'s' * (workers > 1)}, {number} pages"
 
 
 def sizes(context: Context) -> list[int]:

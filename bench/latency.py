@@ -45,21 +45,25 @@ def run(context: Context) -> Section:
                 files[name] = singles.write_requests(context, peer, pages)
             except BenchError as error:
                 section.notes.append(f"{name}: left out: {error}")
-        for task in (GET, PUT):
-            _half_rate(context, section, task, {name: (ports[name], files[name][task]) for name in files})
-        if singles.PAGEPOOL in files:
-            _beside_stream(context, section, ports[singles.PAGEPOOL], files[singles.PAGEPOOL][GET])
+        try:
+            for task in (GET, PUT):
+                _half_rate(context, section, task, {name: (ports[name], files[name][task]) for name in files})
+            if singles.PAGEPOOL in files:
+                _beside_stream(context, section, ports[singles.PAGEPOOL], files[singles.PAGEPOOL][GET])
+        except BenchError as error:
+            section.notes.append(f"cut short: {error}")
     return section
 
 
 def _half_rate(context: Context, section: Section, task: str, targets: dict[str, tuple[int, Path]]) -> None:
     top_rates = {name: partial(_top_rate, *target) for name, target in targets.items()}
-    tops = interleave(1 if context.is_quick else 2, top_rates)
+    tops = interleave(1 if context.is_quick else 2, top_rates, section.notes)
     rates = {name: median(found) / 2 for name, found in tops.items()}
-    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in targets}
+    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in rates}
     for _ in range(context.rounds):
-        for name, (port, file) in targets.items():
-            rounds[name].append(in_own_process(port, file, rates[name], context.seconds, CONNECTIONS))
+        for name, rate in rates.items():
+            port, file = targets[name]
+            rounds[name].append(in_own_process(port, file, rate, context.seconds, CONNECTIONS))
     for share in PERCENTILES:
         found = {name: [one[share] * 1e6 for one in results] for name, results in rounds.items()}
         section.add(f"{task}, {share}", "µs", found, lower_is_better=True)

@@ -82,7 +82,7 @@ def process(
         while not is_ready():
             if server.poll() is not None or time.monotonic() > deadline:
                 last = (log.read_text(errors="replace").strip().splitlines() or ["no word in its log"])[-1]
-                raise BenchError(f"{Path(command[0]).name} did not start: {last}")
+                raise BenchError(f"{Path(command[0]).name} did not start: {last[:200]}")
             time.sleep(0.02)
         yield server
     finally:

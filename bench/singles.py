@@ -107,12 +107,18 @@ def run(context: Context) -> Section:
                 requests.append((peer, write_requests(context, peer, pages)))
             except BenchError as error:
                 section.notes.append(f"{peer.name}: left out: {error}")
-        for task in (GET, PUT, ZERO_GET, ZERO_PUT):
-            loads: dict[str, Callable[[], float]] = {
-                peer.name: CostedLoad(partial(wrk, peer.port, files[task], context.seconds), peer.pids)
-                for peer, files in requests
-                if task in files
-            }
-            section.add(task, "requests/s", interleave(context.rounds, loads, section.notes))
-            add_costs(section, task, "request", loads)
+        # A page and a zero page are compared with each other too, so they share their rounds.
+        for tasks in ((GET, ZERO_GET), (PUT, ZERO_PUT)):
+            loads: dict[str, dict[str, Callable[[], float]]] = {task: {} for task in tasks}
+            in_turn: dict[str, Callable[[], float]] = {}
+            for peer, files in requests:
+                for task in tasks:
+                    if task in files:
+                        load = CostedLoad(partial(wrk, peer.port, files[task], context.seconds), peer.pids)
+                        loads[task][peer.name] = in_turn[f"{task}, {peer.name}"] = load
+            rounds = interleave(context.rounds, in_turn, section.notes)
+            for task, by_peer in loads.items():
+                found = {peer: rounds[f"{task}, {peer}"] for peer in by_peer if f"{task}, {peer}" in rounds}
+                section.add(task, "requests/s", found)
+                add_costs(section, task, "request", by_peer)
     return section

@@ -15,6 +15,9 @@ from tests.harness.area import NUMBERS, Area
 from tests.harness.redis_server import RedisServer
 from tests.harness.service import LIVE, Service
 
+SMOKE_CASES = 3
+"""Cases of a parametrized smoke test that run on each further combination."""
+
 _types = itertools.count(1_000)
 
 
@@ -53,6 +56,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     else:
         names = [deployments.DEFAULT]
     metafunc.parametrize("service", names, indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of each smoke test, run at most a few cases, evenly chosen, on a combination that nobody asked for by name."""
+    if config.getoption("--combinations") or config.getoption("--all-combinations"):
+        return
+    cases: dict[tuple[str, str], list[pytest.Item]] = {}
+    for item in items:
+        combination = getattr(item, "callspec", None) and item.callspec.params.get("service")
+        if combination in deployments.IN_EVERY_RUN[1:] and item.get_closest_marker("smoke"):
+            cases.setdefault((item.nodeid.split("[")[0], combination), []).append(item)
+    left_out = {
+        item
+        for of_one in cases.values()
+        for index, item in enumerate(of_one)
+        if index * SMOKE_CASES // len(of_one) == (index - 1) * SMOKE_CASES // len(of_one)
+    }
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(wrapper=True)

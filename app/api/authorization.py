@@ -66,8 +66,11 @@ NEEDS: Final[dict[str, Need]] = {
     "configure_type": Need(Role.ADMIN),
     "delete_type": Need(Role.ADMIN),
     "change_parameters": Need(Role.ADMIN, takes_restricted=False),
+    "get_activity": Need(Role.READ, takes_restricted=False),
     "get_liveness": Need(None),
     "get_readiness": Need(None),
+    "get_dashboard": Need(None),
+    "get_dashboard_asset": Need(None),
 }
 """By operationId. `get_metrics` is open unless PAGEPOOL_METRICS_PUBLIC is false."""
 
@@ -154,7 +157,9 @@ class Authorization:
             raise BadHeader("A request must bear one Authorization header.")
         token = self.tokens.recognise(authorizations[0])
         if token is None:
-            raise _unauthorized(f'{REALM}, error="invalid_token"', "The Authorization header bears no token known here.")
+            raise _unauthorized(
+                f'{REALM}, error="invalid_token"', "The Authorization header bears no token known here."
+            )
         return token
 
     def _need(self, scope: Scope) -> tuple[Need, str | None]:
@@ -202,5 +207,5 @@ async def _types_within(pool: PoolCalls, ranges: TypeRanges, after: int | None, 
             found += (numbers for numbers in batch if numbers.type <= last)
             if len(batch) < wanted and (not batch or batch[-1].type <= last):
                 return found  # there is none above, either
-            at = batch[-1].type if batch[-1].type <= last else last
+            at = min(batch[-1].type, last)
     return found

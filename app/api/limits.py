@@ -34,11 +34,17 @@ class InFlight:
         Raises:
             Overloaded: a bound is reached; nothing is counted.
         """
-        if self._requests >= self._max_requests or self._bytes + bytes_ > self._max_bytes:
+        if not self.try_enter(bytes_):
             self._cells[OVERLOADED] += 1
             raise Overloaded("The service works on as much as it may at once.")
+
+    def try_enter(self, bytes_: int) -> bool:
+        """As `enter`, for who refuses by other means; False: nothing is counted."""
+        if self._requests >= self._max_requests or self._bytes + bytes_ > self._max_bytes:
+            return False
         self._requests += 1
         self._bytes += bytes_
+        return True
 
     def leave(self, bytes_: int) -> None:
         """Count it no longer."""

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from app import __version__
+from app.api.authorization import NEEDS
 from app.api.error_responses import PROBLEM_TYPE, PROBLEM_URN
 from app.api.openapi_headers import HEADERS
 from app.api.schemas import ExtentList, Problem
@@ -30,6 +31,7 @@ from app.errors import (
     PagepoolError,
     Previous,
     RequestTimeout,
+    Unauthorized,
 )
 from app.pool.numbers import TypeConfiguration
 from app.pool.parameters import ParametersPatch
@@ -38,6 +40,8 @@ Json = dict[str, Any]
 
 BINARY_TYPE = "application/octet-stream"
 BINARY_SCHEMA: Json = {"type": "string", "format": "binary"}
+BEARER = "bearer"
+"""The name of the only security scheme."""
 UNIVERSAL_ERRORS = (BadHeader, Forbidden, RequestTimeout, HeadTooLarge, InternalError, Overloaded)
 """Errors that every call can be answered with; `build` adds them to each operation."""
 
@@ -146,6 +150,8 @@ def _add_error(response: Json, error: type[PagepoolError], *, is_store: bool) ->
     response["description"] = ", ".join(f"`{code}`" for code in examples)
     if error.retry_after_seconds is not None:
         response["headers"] |= headers("Retry-After")
+    if error is Unauthorized:
+        response["headers"] |= headers("WWW-Authenticate")
 
 
 def build(app: FastAPI) -> Json:
@@ -174,12 +180,24 @@ def build(app: FastAPI) -> Json:
         for name, schema in sorted(schemas.items())
         if name not in {"HTTPValidationError", "ValidationError"}
     }
-    components["headers"] = {header.key: header.describe() for header in HEADERS.values()}
+    components["securitySchemes"] = {
+        BEARER: {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A token of PAGEPOOL_TOKENS_FILE. A service without that file asks nobody for one.",
+        }
+    }
     for operations in document["paths"].values():
-        for operation in operations.values():
+        for method, operation in operations.items():
             for parameter in operation.get("parameters", ()):
                 _finish_parameter(parameter)
-            _finish_operation(operation)
+            _finish_operation(operation, has_body=method != "head")
+    used = json.dumps(document["paths"])
+    components["headers"] = {
+        header.key: header.describe()
+        for header in HEADERS.values()
+        if f'"#/components/headers/{header.key}"' in used
+    }
     _tidy(document)
     return document
 
@@ -196,18 +214,29 @@ def _finish_parameter(parameter: Json) -> None:
         parameter["name"] = parameter["name"].title()
 
 
-def _finish_operation(operation: Json) -> None:
+def _finish_operation(operation: Json, *, has_body: bool) -> None:
     responses: Json = operation["responses"]
     if "HTTPValidationError" in json.dumps(responses.get("422", "")):
         del responses["422"]
     is_store = '"previous"' in json.dumps(responses)
-    for error in UNIVERSAL_ERRORS:
+    errors: tuple[type[PagepoolError], ...] = UNIVERSAL_ERRORS
+    role = NEEDS[operation["operationId"]].role
+    if role is None:
+        operation["security"] = []
+    else:
+        errors = (*errors, Unauthorized)
+        # OpenAPI 3.1 lets a requirement name the role; the empty one says that it holds only where tokens are required.
+        operation["security"] = [{BEARER: [role.word]}, {}]
+    for error in errors:
         response = responses.setdefault(str(error.status), _problem_response())
         response.setdefault("headers", {})
         if PROBLEM_TYPE in response.get("content", {}):
             _add_error(response, error, is_store=is_store)
     for response in responses.values():
         response["headers"] = {**response.get("headers", {}), **headers("X-Request-ID")}
+        if not has_body:
+            # A generated client would parse the problem that an answer to HEAD does not bear.
+            response.pop("content", None)
     operation["responses"] = dict(sorted(responses.items()))
 
 

@@ -8,8 +8,8 @@ answer = await call.run(pool, body)
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from app.api.answer import JSON_HEADERS, NO_HEADERS, PAGE_HEADERS, Answer
 from app.api.page_head import PageHead, parse_query
@@ -26,7 +26,7 @@ from app.errors import (
 )
 from app.page.address import check_extent, check_type, parse_number
 from app.page.classify import Kind, zero_page
-from app.page.codec import ABSENT, CORRUPT, EncodedPages, claimed_digest, digest_of
+from app.page.codec import ABSENT, CORRUPT, EncodedPages
 from app.page.frame_writer import render
 from app.page.frames import BLOCK_HEAD_BYTES, HEADER_BYTES
 from app.pool.base import Page
@@ -39,6 +39,9 @@ MAX_MISSING_RUNS: Final = 32
 """Runs that `Page-Missing` lists; past it the header is left out."""
 
 _KIND_WORDS: Final = {kind: kind.word.encode() for kind in Kind}
+_COUNTS_OF_ONE: Final = tuple(
+    (b"page-counts", b"zero=%d, same=%d, compressed=%d, raw=%d" % tuple(kind == one for kind in Kind)) for one in Kind
+)
 _NO_CONTENT: Final = Answer(204, NO_HEADERS)
 
 
@@ -70,13 +73,9 @@ class Call:
         check_extent(self.offset, self.count, pool.page_size)
         return self.operation.admit(pool, self)
 
-    async def run(self, pool: Pool, body: bytes) -> Answer:
-        """Do what is asked; `body` is whole.
-
-        Raises:
-            PagepoolError: as the contract says.
-        """
-        return await self.operation.run(pool, self, body)
+    def run(self, pool: Pool, body: bytes) -> Coroutine[Any, Any, Answer]:
+        """Do what is asked; `body` is whole. Awaited, it raises PagepoolError as the contract says."""
+        return self.operation.run(pool, self, body)
 
     @property
     def described(self) -> tuple[str, str]:
@@ -109,8 +108,8 @@ class Call:
 
 
 def _check_media_type(head: PageHead) -> None:
-    media_type = (head.content_type or b"").partition(b";")[0].strip().lower()
-    if media_type != OCTETS:
+    # Without a Content-Type a body is bytes (RFC 9110, 8.3).
+    if head.content_type is not None and head.content_type.partition(b";")[0].strip().lower() != OCTETS:
         raise UnsupportedMediaType("This call takes application/octet-stream.")
     if head.content_encoding is not None and head.content_encoding.strip().lower() != b"identity":
         raise UnsupportedMediaType("This call takes no Content-Encoding.")
@@ -151,12 +150,10 @@ async def _store(pool: Pool, call: Call, body: bytes) -> Answer:
         call.refuse_preconditions()
         return Answer(204, NO_HEADERS, (_page_counts(await pool.store(call.type, call.offset, body)),))
     if call.head.is_conditional:
-        pages = await pool.store_if(call.type, call.offset, body, call.head.preconditions)
+        page = await pool.store_if(call.type, call.offset, body, call.head.preconditions)
     else:
-        pages = await pool.store(call.type, call.offset, body)
-    blob = pages.blobs[0]
-    digest = claimed_digest(blob, call.type, call.offset) if blob else digest_of(zero_page(pool.page_size))
-    return Answer(204, NO_HEADERS, ((b"etag", b'"%016x"' % digest), _page_counts(pages)))
+        page = await pool.store_page(call.type, call.offset, body)
+    return Answer(204, NO_HEADERS, ((b"etag", b'"%016x"' % page.digest), _COUNTS_OF_ONE[page.kind]))
 
 
 def _page_counts(pages: EncodedPages) -> tuple[bytes, bytes]:
@@ -298,7 +295,7 @@ class PageOperation:
         area: str,
         operation: Operation,
         admit: Callable[[Pool, Call], int],
-        run: Callable[[Pool, Call, bytes], Awaitable[Answer]],
+        run: Callable[[Pool, Call, bytes], Coroutine[Any, Any, Answer]],
     ) -> None:
         self.method = method
         self.area = area

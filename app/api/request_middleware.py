@@ -88,6 +88,8 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         started = perf_counter()
+        # httptools leaves the blanks behind a value, which are not part of it (RFC 9112, 5).
+        scope["headers"] = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
         request_id = self._request_ids.choose(_header(scope, b"x-request-id"))
         sender = _Sender(send, request_id)
         method: str = scope["method"]
@@ -116,10 +118,7 @@ class RequestMiddleware:
         try:
             check_path(scope.get("raw_path") or b"")
             check_request(scope["method"], scope["headers"], scope["http_version"], self._allowed_hosts)
-            token = self._authorization.check(scope)
-            if self._requests > self._most_requests and scope["path"] not in ALWAYS_ANSWERED:
-                _telemetry(scope).cells[OVERLOADED] += 1
-                raise Overloaded("The service works on as much as it may at once.")
+            token = self._admit(scope)
             if token is None:
                 await self._app(scope, _Receiver(receive, self._progress_seconds), sender)
                 return
@@ -137,6 +136,16 @@ class RequestMiddleware:
             _log.exception("Unforeseen failure")
             await self._give_up(InternalError(), scope, sender)
 
+    def _admit(self, scope: Scope) -> Token | None:
+        try:
+            token = self._authorization.check(scope)
+            if self._requests > self._most_requests and scope["path"] not in ALWAYS_ANSWERED:
+                raise Overloaded("The service works on as much as it may at once.")  # noqa: TRY301 - counted below
+        except Overloaded:
+            _telemetry(scope).cells[OVERLOADED] += 1
+            raise
+        return token
+
     async def _give_up(self, error: PagepoolError, scope: Scope, sender: _Sender) -> None:
         if sender.has_started:
             # Half an answer is out. To return now makes the server cut the connection: nothing is ever padded.
@@ -149,7 +158,7 @@ class RequestMiddleware:
 
 
 class _Receiver:
-    """Gives up a body that makes no progress; behind its end, one waits for the client to leave, for as long as it takes."""
+    """Gives up a body that makes no progress; behind its end one waits for the client to leave, without a limit."""
 
     __slots__ = ("_is_whole", "_receive", "_seconds")
 

@@ -194,7 +194,7 @@ class Tokens:
         self._key = os.urandom(32)
         self._found: dict[bytes, Token] = {}
         self._remembered: dict[bytes, Token] = {}
-        self._text = b""
+        self._text: bytes | None = None
         self._look: tuple[int, ...] | None = None
 
     def __repr__(self) -> str:
@@ -269,7 +269,7 @@ class Tokens:
             except UnusableTokens as error:
                 if str(error) != complaint:
                     complaint = str(error)
-                    _log.error("the tokens file cannot be used, the tokens before it stay: %s", complaint)  # noqa: TRY400
+                    _log.error("the tokens file cannot be used, the tokens before it stay: %s", complaint)
             else:
                 complaint = ""
                 _log.info("the tokens file has changed: %d tokens", len(self._found))

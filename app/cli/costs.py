@@ -88,7 +88,7 @@ def survey(file: Path, page_size: int, sample: int) -> Survey:
 
 
 def _pages(file: Path, page_size: int, total: int, sample: int) -> Iterator[bytes]:
-    """One page out of each of `sample` equal parts of the file, by a fixed chance: a step could fall in with a pattern."""
+    """One page out of each of `sample` equal parts, by a fixed chance: a fixed step could fall in with a pattern."""
     chance = random.Random(total)  # noqa: S311 - no secret
     parts = min(sample, total) if sample else total
     with file.open("rb") as opened:

@@ -41,13 +41,17 @@ def _client(error: Exception) -> Told | None:
 
 def _service(error: Exception) -> Told | None:
     """What a command that works on Redis itself ran into."""
-    if "app.errors" not in sys.modules:
-        return None
-    from app.errors import PagepoolError  # noqa: PLC0415
+    if "app.serve.startup_refused" in sys.modules:
+        from app.serve.startup_refused import StartupRefused  # noqa: PLC0415
 
-    return (
-        (EXIT_FAILED, [f"{error.title}: {error.detail} [{error.code}]"]) if isinstance(error, PagepoolError) else None
-    )
+        if isinstance(error, StartupRefused):
+            return EXIT_UNUSABLE, [str(error)]
+    if "app.errors" in sys.modules:
+        from app.errors import PagepoolError  # noqa: PLC0415
+
+        if isinstance(error, PagepoolError):
+            return EXIT_FAILED, [f"{error.title}: {error.detail} [{error.code}]"]
+    return None
 
 
 def _file(error: Exception) -> Told | None:

@@ -13,7 +13,7 @@ import typer
 
 app = typer.Typer(help="Tokens for PAGEPOOL_TOKENS_FILE.", no_args_is_help=True)
 
-_RANGES = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*", re.ASCII)
+_RANGES = re.compile(r"(0|[1-9]\d*)(-(0|[1-9]\d*))?(,(0|[1-9]\d*)(-(0|[1-9]\d*))?)*", re.ASCII)
 _TOKEN_BYTES = 32
 
 

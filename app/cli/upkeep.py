@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import logging
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from app.cli import EXIT_FAILED, EXIT_UNUSABLE
+
+T = TypeVar("T")
 
 
 def audit(
     repair: Annotated[bool, typer.Option("--repair", help="Set counters that are wrong to what was counted.")] = False,
 ) -> None:
     """Recount the pool from Redis and compare with its counters; exit status 1 where they differ."""
-    import asyncio  # noqa: PLC0415
-
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     from app.pool.audit import run_audit  # noqa: PLC0415
     from app.settings import Settings  # noqa: PLC0415
 
-    report = asyncio.run(run_audit(Settings(), repair=repair))
+    report = _run(run_audit(Settings(), repair=repair))
     console = Console()
     counted = f"{report.pages:,} pages in {report.chunks:,} chunks were counted"
     if not report.differences:
@@ -31,9 +33,7 @@ def audit(
     table.add_column("counted", justify="right")
     table.add_column("recorded", justify="right")
     for difference in report.differences:
-        table.add_row(
-            str(difference.scope), str(difference.counter), f"{difference.counted:,}", f"{difference.recorded:,}"
-        )
+        table.add_row(difference.scope, difference.counter, _number(difference.counted), _number(difference.recorded))
     console.print(table)
     if report.repaired:
         console.print(f"{counted}: {len(report.differences)} counters were wrong and have been mended.")
@@ -51,35 +51,43 @@ def repair(
     if not accept_loss:
         typer.echo("pagepool: nothing is repaired without --accept-loss.", err=True)
         raise typer.Exit(EXIT_UNUSABLE)
-    import asyncio  # noqa: PLC0415
-
     from app.pool.loss import accept_loss as accept  # noqa: PLC0415
     from app.settings import Settings  # noqa: PLC0415
 
-    asyncio.run(accept(Settings()))
-    typer.echo("The loss is accepted.")
+    stripes = _run(accept(Settings()))
+    typer.echo(f"{stripes} stripes had lost their pages: accepted." if stripes else "Nothing was lost.")
 
 
 def scrub(
     rate: Annotated[int, typer.Option(min=1, help="Pages a second at most.")] = 10_000,
 ) -> None:
     """Load and check every page at a bounded rate; exit status 1 where one is corrupt."""
-    import asyncio  # noqa: PLC0415
-
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     from app.pool.scrub import run_scrub  # noqa: PLC0415
     from app.settings import Settings  # noqa: PLC0415
 
-    report = asyncio.run(run_scrub(Settings(), pages_per_second=rate))
+    report = _run(run_scrub(Settings(), pages_per_second=rate))
     console = Console()
     if not report.corrupt:
         console.print(f"{report.pages:,} pages were checked: none is corrupt.")
         return
-    table = Table("type", "offset", title="Corrupt pages")
-    for type_, offset in report.corrupt:
-        table.add_row(str(type_), str(offset))
+    table = Table("type", "offset", "reason", title="Corrupt pages")
+    for page in report.corrupt:
+        table.add_row(str(page.type), str(page.offset), page.reason)
     console.print(table)
     console.print(f"{report.pages:,} pages were checked: {len(report.corrupt)} are corrupt.")
     raise typer.Exit(EXIT_FAILED)
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Do it without the log lines of the service: what matters is raised."""
+    import asyncio  # noqa: PLC0415
+
+    logging.disable()
+    return asyncio.run(work)
+
+
+def _number(value: int | str) -> str:
+    return f"{value:,}" if isinstance(value, int) else value

@@ -93,6 +93,11 @@ class EncodedPages:
     def __len__(self) -> int:
         return len(self.kinds)
 
+    @classmethod
+    def of_one(cls, offset: int, page: EncodedPage) -> EncodedPages:
+        """One page as columns."""
+        return cls((offset,), bytearray((page.kind,)), [page.blob or ZERO_BLOB])
+
 
 @dataclass(frozen=True, slots=True)
 class DecodedExtent:

@@ -45,6 +45,7 @@ class PoolBase:
         self._state = state
         self._telemetry = telemetry
         self._cells = telemetry.cells
+        self._observe = telemetry.observe
         self._stores = Stores(store, state, telemetry)
         self._threads = encoder_threads
         zero = zero_page(settings.page_size)

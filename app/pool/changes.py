@@ -41,6 +41,16 @@ def puts(type_: int, pages: EncodedPages) -> list[ChunkChange]:
     return changes
 
 
+def put_one(type_: int, offset: int, kind: int, blob: bytes) -> ChunkChange:
+    """The change that puts one page."""
+    bit = 1 << (offset & INDEX_MASK)
+    chunk = offset >> CHUNK_SHIFT
+    if kind == _ZERO:
+        return ChunkChange(type_, chunk, zero_map=bit)
+    same, raw = bit * (kind == _SAME), bit * (kind == _RAW)
+    return ChunkChange(type_, chunk, 0, same, raw, bit, 0, (blob,), len(blob))
+
+
 def chunk_masks(offset: int, count: int) -> Iterable[tuple[int, int]]:
     """Chunk and 64-bit map of the pages in each chunk that an extent touches, ascending."""
     end = offset + count

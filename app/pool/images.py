@@ -1,7 +1,7 @@
 """A type as a disk image: its bytes, read in pieces and written at any place (contract 2.4).
 
-Reading: a long stretch first asks for the chunks that each run holds, so that holes cost one question for 4096 pages; the
-pages themselves come in pieces of one chunk at most, the next ones asked for while the consumer takes this one.
+Reading: a long stretch first asks for the chunks that each run holds, so that holes cost one question for 4096 pages;
+the pages themselves come in pieces of one chunk at most, the next ones asked for while the consumer takes this one.
 
 Writing: whole pages go as they come, page by page; a page that is written in part is read, changed and swapped for what
 was read, again if somebody else changed it meanwhile. The stale-copy rule does not hold here: what is refused leaves
@@ -12,21 +12,31 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import cached_property
 from typing import Final, NamedTuple
 
-from app.errors import BackendUnavailable, NoImage, Overloaded, PageCorrupt, PagepoolError, Previous, StoresDisabled
+from app.errors import (
+    BackendUnavailable,
+    NoImage,
+    Overloaded,
+    PageCorrupt,
+    PagepoolError,
+    PagesLost,
+    Previous,
+    StoresDisabled,
+)
 from app.page.address import offset_limit
-from app.page.classify import Kind, is_zero, zero_page
+from app.page.classify import Kind, zero_page
 from app.page.codec import CORRUPT, UNREADABLE_BLOB, EncodedPages, decode_extent
 from app.pool.areas import Areas
-from app.pool.changes import puts
+from app.pool.changes import Extent, puts
 from app.pool.numbers import MAX_IMAGE_BYTES, TypeConfiguration
 from app.pool.pages import MAX_ATTEMPTS, OFF_LOOP_PAGES
 from app.store.base import StateChanged
 from app.store.chunk import unpack
-from app.store.image_reads import ImageReads, SentRead
-from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT, INDEX_MASK, RUN_PAGES, RUN_SHIFT
+from app.store.image_reads import LOST, ImageReads, SentRead
+from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT, INDEX_MASK, RUN_CHUNKS, RUN_PAGES
 from app.store.script_header import ChunkChange
 from app.telemetry_cells import DECODE_FAILURES, LOADS, REJECTS_DISABLED, RedisOperation, redis_series
 
@@ -41,17 +51,31 @@ READ_AHEAD: Final = 2
 WRITE_BYTES: Final = 1 << 20
 """Bytes that are written at once, about."""
 
+_ZEROS: Final = bytes(PIECE_BYTES)
+
 
 class _Piece(NamedTuple):
     """Consecutive pages of one chunk; `read` is None where they are known to be a hole."""
 
     first: int
-    count: int
+    pages: int
     read: SentRead | None
+
+
+class ShortRead(NamedTuple):
+    """The pieces of a range of bytes, all asked for."""
+
+    start: int
+    end: int
+    pieces: list[_Piece]
 
 
 class Images(Areas):
     """Types by bytes."""
+
+    @cached_property
+    def _reads(self) -> ImageReads:
+        return ImageReads(self._store)
 
     # What an image is
 
@@ -65,7 +89,7 @@ class Images(Areas):
         """
         text, is_lost = await self._record.read_image_configuration(type_)
         if is_lost:
-            raise pages_lost()
+            raise PagesLost(LOST)
         image_bytes = None if text is None else TypeConfiguration.model_validate_json(text).image_bytes
         if image_bytes is None:
             raise NoImage("The type has no image_bytes.")
@@ -78,8 +102,21 @@ class Images(Areas):
 
     # Reading
 
-    async def image_pieces(self, type_: int, start: int, end: int) -> AsyncIterator[bytes]:
-        """The bytes from `start` to before `end`, in pieces of PIECE_BYTES or of one page; holes are zeros.
+    def begin_short_read(self, type_: int, start: int, end: int) -> ShortRead:
+        """Ask for a range of PIECE_BYTES at most, in the same round trip as what follows; `image_pieces` takes it on.
+
+        Raises:
+            BackendUnavailable: Redis is out of reach.
+        """
+        offset, behind = start // self.page_size, -(-end // self.page_size)
+        return ShortRead(start, end, [self._begin(type_, *part) for part in self._parts(offset, behind)])
+
+    async def image_pieces(
+        self, type_: int, start: int, end: int, begun: ShortRead | None = None
+    ) -> AsyncIterator[bytes]:
+        """The bytes from `start` to before `end`, in pieces of PIECE_BYTES at most; holes are zeros.
+
+        `begun` is of use where it is of this very range.
 
         Raises:
             PagesLost: some may have been lost.
@@ -88,33 +125,44 @@ class Images(Areas):
         """
         size = self.page_size
         ahead: deque[_Piece] = deque()
-        async for piece in self._pieces(type_, start, end):
-            ahead.append(piece)
-            if len(ahead) > READ_AHEAD:
-                yield _cut(await self._finish(type_, ahead[0]), ahead.popleft().first * size, start, end)
+        if begun is not None and (begun.start, begun.end) == (start, end):
+            ahead.extend(begun.pieces)
+        else:
+            async for piece in self._pieces(type_, start // size, -(-end // size)):
+                ahead.append(piece)
+                if len(ahead) > READ_AHEAD:
+                    yield _cut(await self._finish(type_, ahead[0]), ahead.popleft().first * size, start, end)
         while ahead:
             yield _cut(await self._finish(type_, ahead[0]), ahead.popleft().first * size, start, end)
 
-    async def _pieces(self, type_: int, start: int, end: int) -> AsyncIterator[_Piece]:
-        """The pieces of a range, each read begun."""
-        per_piece = min(max(PIECE_BYTES // self.page_size, 1), CHUNK_PAGES)
-        offset, behind = start // self.page_size, -(-end // self.page_size)
+    async def _pieces(self, type_: int, offset: int, behind: int) -> AsyncIterator[_Piece]:
+        """The pieces of a range of pages, each read begun."""
         while offset < behind:
             run_end = min(behind, (offset // RUN_PAGES + 1) * RUN_PAGES)
             held = -1
-            if run_end - offset > (READ_AHEAD + 1) * per_piece:
+            if (run_end - offset) * self.page_size > (READ_AHEAD + 1) * PIECE_BYTES:
                 held = await self._reads.chunks_held(type_, offset // RUN_PAGES)
-            while offset < run_end:
-                count = min(per_piece - offset % per_piece, run_end - offset)
-                is_held = held >> (offset >> CHUNK_SHIFT & (1 << RUN_SHIFT) - 1) & 1
-                yield _Piece(offset, count, self._reads.begin_pages(type_, offset, count) if is_held else None)
-                offset += count
+            for first, pages in self._parts(offset, run_end):
+                is_held = held >> (first >> CHUNK_SHIFT & RUN_CHUNKS - 1) & 1
+                yield self._begin(type_, first, pages) if is_held else _Piece(first, pages, None)
+            offset = run_end
+
+    def _parts(self, offset: int, behind: int) -> Iterator[Extent]:
+        """A range of pages, cut where pieces end; each part lies in one chunk."""
+        per_piece = min(PIECE_BYTES // self.page_size, CHUNK_PAGES)
+        while offset < behind:
+            pages = min(per_piece - offset % per_piece, behind - offset)
+            yield offset, pages
+            offset += pages
+
+    def _begin(self, type_: int, first: int, pages: int) -> _Piece:
+        return _Piece(first, pages, self._reads.begin_pages(type_, first, pages))
 
     async def _finish(self, type_: int, piece: _Piece) -> bytes:
         """The bytes of whole pages."""
         first, count, read = piece
         if read is None:
-            return self._zeros(count)
+            return _zeros(count * self.page_size)
         field, *blobs = await read.finish()
         self._telemetry.observe(_LOAD_SERIES, read.seconds)
         try:
@@ -126,10 +174,8 @@ class Images(Areas):
         here = (1 << count) - 1
         self._cells[LOADS + Kind.ZERO] += (zero & here).bit_count()
         if not with_blob & here:
-            return self._zeros(count)
-        held = [
-            (blob or UNREADABLE_BLOB) if with_blob >> place & 1 else None for place, blob in enumerate(blobs)
-        ]
+            return _zeros(count * self.page_size)
+        held = [(blob or UNREADABLE_BLOB) if with_blob >> place & 1 else None for place, blob in enumerate(blobs)]
         extent = decode_extent(held, self.page_size, type_, first)
         for kind in (Kind.SAME, Kind.COMPRESSED, Kind.RAW):
             self._cells[LOADS + kind] += extent.states.count(kind)
@@ -138,10 +184,6 @@ class Images(Areas):
             raise PageCorrupt("A page of the image failed its check.")
         zeros = zero_page(self.page_size)
         return b"".join([page or zeros for page in extent.pages])
-
-    def _zeros(self, pages: int) -> bytes:
-        # One object for nearly all of a hole.
-        return self._zero_piece if pages * self.page_size == len(self._zero_piece) else bytes(pages * self.page_size)
 
     # Writing
 
@@ -218,7 +260,7 @@ class Images(Areas):
 
     async def _encode(self, type_: int, offset: int, body: bytes) -> EncodedPages:
         encoder = self._state.encoder
-        if self._threads is None or len(body) <= OFF_LOOP_PAGES * self.page_size or is_zero(body):
+        if self._threads is None or len(body) <= OFF_LOOP_PAGES * self.page_size:
             return encoder.encode_extent(body, type_, offset)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, encoder.encode_extent, body, type_, offset)
@@ -251,3 +293,8 @@ def _cut(pages: bytes, first_byte: int, start: int, end: int) -> bytes:
     if start <= first_byte and first_byte + len(pages) <= end:
         return pages
     return pages[max(start - first_byte, 0) : end - first_byte]
+
+
+def _zeros(length: int) -> bytes:
+    # One object for nearly all of a hole.
+    return _ZEROS if length == PIECE_BYTES else bytes(length)

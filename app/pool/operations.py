@@ -11,7 +11,7 @@ from app.pool.admission import Gate, gate_after
 from app.pool.base import PoolBase
 from app.pool.numbers import PoolNumbers, Readiness
 from app.pool.parameters import Parameters, ParametersPatch
-from app.store.multiplexer import pack_command
+from app.store.multiplexer import Multiplexer, pack_command
 from app.store.replies import checked
 from app.telemetry_cells import PARAMETERS_VERSION
 
@@ -69,12 +69,20 @@ class Operations(PoolBase):
     async def readiness(self) -> Readiness:
         """Whether Redis answers; on a cluster, any master."""
         nodes = self._store.nodes
-        reason = "Redis is out of reach."
-        for connection in nodes.all_loads():
-            try:
-                checked(await connection.send(pack_command((b"PING",))))
-            except PagepoolError as error:
-                reason = error.detail
-            else:
+        reason = nodes.last_error
+        # All at once: one that hangs must not keep the others from saying that they are there.
+        for answer in asyncio.as_completed([_ping(connection) for connection in nodes.all_loads()]):
+            problem = await answer
+            if problem is None:
                 return Readiness(is_ready=True, lost_nodes=nodes.lost_nodes)
+            reason = problem
         return Readiness(is_ready=False, reason=reason, lost_nodes=nodes.lost_nodes)
+
+
+async def _ping(connection: Multiplexer) -> str | None:
+    """Why a node cannot serve; None where it can."""
+    try:
+        checked(await connection.send(pack_command((b"PING",))))
+    except PagepoolError as error:
+        return error.detail
+    return None

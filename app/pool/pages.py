@@ -25,16 +25,17 @@ from app.page.codec import (
     UNREADABLE_BLOB,
     ZERO_BLOB,
     DecodedExtent,
+    EncodedPage,
     EncodedPages,
     decode,
     decode_extent,
 )
 from app.page.frames import encode_frames, scan
 from app.pool.base import Page, PoolBase
-from app.pool.changes import Extent, drops, puts
+from app.pool.changes import Extent, drops, put_one, puts
 from app.pool.preconditions import Preconditions, etag_of
 from app.store.base import StateChanged
-from app.store.chunk import unpack
+from app.store.chunk import kind_of_page, unpack
 from app.store.keys import CHUNK_SHIFT, INDEX_MASK
 from app.telemetry_cells import (
     DECODE_FAILURES,
@@ -68,32 +69,37 @@ class Pages(PoolBase):
             PageCorrupt: what is kept failed its check.
             BackendUnavailable: Redis is out of reach.
         """
-        page, _ = await self._look_up(type_, offset)
+        started = perf_counter()
+        field, blob = await self._store.fetch_page(type_, offset >> CHUNK_SHIFT, offset & INDEX_MASK)
+        self._observe(_LOAD_SERIES, perf_counter() - started)
+        page = self._open(type_, offset, field, blob)
         if is_counted:
             self._cells[LOADS_MISS if page is None else LOADS + page.kind] += 1
         if page is None:
             raise PageMissing("The page is absent.", missing=[[offset, 1]])
         return page
 
-    async def _look_up(self, type_: int, offset: int) -> tuple[Page | None, bytes]:
-        """One page, uncounted, and the state that a change of it can be bound to."""
-        chunk, index = offset >> CHUNK_SHIFT, offset & INDEX_MASK
-        started = perf_counter()
-        field, blob = await self._store.fetch_page(type_, chunk, index)
-        self._telemetry.observe(_LOAD_SERIES, perf_counter() - started)
+    def _open(self, type_: int, offset: int, field: bytes | None, blob: bytes | None) -> Page | None:
+        """The page that a chunk's map and a blob give, checked; None where it is absent."""
         try:
-            kind = unpack(field, type_, chunk).kind(index)
+            kind = kind_of_page(field, type_, offset >> CHUNK_SHIFT, offset & INDEX_MASK)
             if kind is None:
-                return None, b"a"
+                return None
             if kind is Kind.ZERO:
-                return self._zero_page, b"z"
-            if blob is None:
-                raise PageCorrupt("The page's blob is gone.")  # noqa: TRY301  counted with the others
-            data, digest, kind = decode(blob, self.page_size, type_, offset)
+                return self._zero_page
+            data, digest, kind = decode(blob or UNREADABLE_BLOB, self.page_size, type_, offset)
         except PageCorrupt:
             self._cells[DECODE_FAILURES] += 1
             raise
-        return Page(data, digest, kind, len(blob)), blob[1:9]
+        return Page(data, digest, kind, len(blob or b""))
+
+    async def _look_up(self, type_: int, offset: int) -> tuple[Page | None, bytes]:
+        """One page, uncounted, and the state that a change of it can be bound to."""
+        field, blob = await self._store.fetch_page(type_, offset >> CHUNK_SHIFT, offset & INDEX_MASK)
+        page = self._open(type_, offset, field, blob)
+        if page is None:
+            return None, b"a"
+        return page, b"z" if page.kind is Kind.ZERO or blob is None else blob[1:9]
 
     async def load_extent(self, type_: int, offset: int, count: int, *, is_counted: bool = True) -> DecodedExtent:
         """Consecutive pages, each with its state; corrupt ones are counted and marked, none is made up."""
@@ -110,7 +116,7 @@ class Pages(PoolBase):
         held: list[bytes | None] = []
         started = perf_counter()
         pieces = await self._store.fetch_pages(type_, offset, count)
-        self._telemetry.observe(_LOAD_SERIES, perf_counter() - started)
+        self._observe(_LOAD_SERIES, perf_counter() - started)
         for chunk, index, taken, (field, *blobs) in pieces:
             try:
                 chunk_map = unpack(field, type_, chunk)
@@ -186,20 +192,29 @@ class Pages(PoolBase):
         await self._stores.drop(changes)
         raise StoresDisabled("The pool does not accept stores now.")
 
-    async def store_if(self, type_: int, offset: int, page: bytes, conditions: Preconditions) -> EncodedPages:
+    async def store_page(self, type_: int, offset: int, page: bytes) -> EncodedPage:
+        """As `store`, of one page: the call that must cost least."""
+        encoded = self._state.encoder.encode(page, type_, offset)
+        if self._state.parameters.enabled:
+            await self._stores.put_page(put_one(type_, offset, encoded.kind, encoded.blob or ZERO_BLOB))
+        else:
+            await self._store_encoded(type_, EncodedPages.of_one(offset, encoded))
+        return encoded
+
+    async def store_if(self, type_: int, offset: int, page: bytes, conditions: Preconditions) -> EncodedPage:
         """Store one page if the preconditions hold for what is there, compared and swapped in one step.
 
         Raises:
             PreconditionFailed: they do not; nothing was changed.
             Refused, BackendUnavailable: as `store`.
         """
-        encoded = self._state.encoder.encode_extent(page, type_, offset)
+        encoded = self._state.encoder.encode(page, type_, offset)
         for _ in range(MAX_ATTEMPTS):
             current, state = await self._look_up(type_, offset)
             if not conditions.allow_change(None if current is None else etag_of(current.digest)):
                 raise PreconditionFailed("The page that is there does not meet the precondition.")
             try:
-                await self._store_encoded(type_, encoded, state)
+                await self._store_encoded(type_, EncodedPages.of_one(offset, encoded), state)
             except StateChanged:
                 continue
             return encoded

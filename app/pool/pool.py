@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from app.pool.areas import Areas
+from app.pool.images import Images
 from app.pool.operations import Operations
 from app.pool.pages import Pages
 
 
-class Pool(Pages, Areas, Operations):
-    """Pages, the areas that they lie in (types), and the operation of the whole."""
+class Pool(Pages, Images, Operations):
+    """Pages, the areas that they lie in (types) and these as disk images, and the operation of the whole."""

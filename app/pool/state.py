@@ -7,13 +7,14 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from app.errors import PagepoolError
+from app.errors import BackendUnavailable, PagepoolError
 from app.page.codec import Encoder
-from app.pool.admission import Gate, Totals, Verdict, decide, gate_after, room
+from app.pool.admission import LOOK_BYTES, Gate, Totals, Verdict, decide, gate_after, reopen_bytes, room
 from app.pool.parameters import Parameters
+from app.store.keys import CHUNK_PAGES
 from app.store.record import PoolRecord
 from app.store.redis import RedisStore
-from app.store.script_header import ChunkChange, Room
+from app.store.script_header import UNBOUNDED, ChunkChange, Room
 
 logger = logging.getLogger("pagepool.pool")
 
@@ -42,6 +43,8 @@ class PoolState:
         self._parameters: Parameters | None = None
         self._encoder: Encoder | None = None
         self._was_failing = False
+        self._sure_bytes: float = 0
+        self._sure_pages = 0
 
     @property
     def parameters(self) -> Parameters:
@@ -68,6 +71,8 @@ class PoolState:
         if self._parameters is None or parameters.compressor != self._parameters.compressor:
             self._encoder = Encoder(self._page_size, parameters.compressor)
         self._parameters = parameters
+        self._sure_bytes = reopen_bytes(parameters) - LOOK_BYTES if parameters.max_pool_bytes else UNBOUNDED
+        self._sure_pages = parameters.max_stored_pages - CHUNK_PAGES
         self.version = version
         self._publish_version(version)
 
@@ -108,6 +113,16 @@ class PoolState:
         """What to do with a store of so many bytes and pages."""
         return decide(self.gate, self.totals(), new_bytes, new_pages, self.parameters)
 
+    def surely_fits(self, new_bytes: int) -> bool:
+        """Whether `decide` would say FITS to one chunk's pages: its common answer, for the cost of a comparison."""
+        store = self._store
+        return (
+            self.gate is Gate.OPEN
+            and store.total_bytes + self._bytes_in_flight + new_bytes < self._sure_bytes
+            and store.total_pages + self._pages_in_flight < self._sure_pages
+            and (self._bytes_since_look + new_bytes <= LOOK_BYTES or not self.parameters.max_pool_bytes)
+        )
+
     def reserve(self, change: ChunkChange) -> None:
         """Count a change as on its way."""
         self._bytes_in_flight += change.blob_bytes
@@ -132,8 +147,24 @@ class PoolState:
 
     async def _look_now(self) -> None:
         self._bytes_since_look = self._bytes_in_flight
-        totals, _ = await asyncio.gather(self._store.read_totals(), self.look_at_record())
-        await self.set_gate(gate_after(self.gate, totals.bytes, self.parameters))
+        await asyncio.gather(self._store.read_totals(is_partial=True), self._look_at_record_if_there())
+        await self.set_gate(gate_after(self.gate, self._store.total_bytes, self.parameters))
+
+    async def _look_at_record_if_there(self) -> None:
+        try:
+            await self.look_at_record()
+        except BackendUnavailable:
+            if not self._can_lack_record:
+                raise
+
+    @property
+    def _can_lack_record(self) -> bool:
+        """Whether stores go on without the record: on a cluster that has lost a master, those on the others do.
+
+        They are admitted by what was last known of the lost stripes, and each worker finds by itself that the limit is
+        reached, until the record can be read again.
+        """
+        return self._store.nodes.is_cluster and self._parameters is not None
 
     def room(self) -> Room:
         """What is left, for a script to admit page by page."""
@@ -143,5 +174,9 @@ class PoolState:
         """Open or close the pool, for all workers, before anybody is answered by it."""
         if gate is not self.gate:
             self.gate = gate
-            await self._record.write_full(is_full=gate is Gate.CLOSED)
+            try:
+                await self._record.write_full(is_full=gate is Gate.CLOSED)
+            except BackendUnavailable:
+                if not self._can_lack_record:
+                    raise
             logger.info("the pool is %s", gate.value)

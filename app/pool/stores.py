@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import perf_counter
 
-from app.errors import BackendFull, MetadataFull, PagepoolError, PoolFull, Refused
+from app.errors import BackendFull, BackendUnavailable, MetadataFull, Overloaded, PagepoolError, PoolFull, Refused
 from app.page.classify import Kind
 from app.pool.admission import Gate, Verdict
 from app.pool.changes import offsets_in, runs_of
@@ -48,6 +48,11 @@ class _Refusals:
         return MetadataFull("The pool holds as many pages as it may.", **members)
 
 
+def _partly(error: PagepoolError) -> PagepoolError:
+    """The error of a request of which something was sent already: nobody may say then that nothing was changed."""
+    return BackendUnavailable(error.detail) if isinstance(error, Overloaded) else error
+
+
 class Stores:
     """Sends changes and counts what became of them."""
 
@@ -56,6 +61,25 @@ class Stores:
         self._state = state
         self._cells = telemetry.cells
         self._observe = telemetry.observe
+
+    async def put_page(self, change: ChunkChange) -> None:
+        """As `put`, of one page: what surely fits takes the short way."""
+        if not self._state.surely_fits(change.blob_bytes):
+            await self.put((change,))
+            return
+        started = perf_counter()
+        pending = self._begin(change)
+        try:
+            await pending.finish()
+        except StoreFull:
+            refusals = _Refusals()
+            result = await self._refuse_blobs(change, refusals, keep=False)
+            self._count(change, result, refusals)
+            raise refusals.error(1) from None
+        finally:
+            self._state.release(change)
+            self._observe(_STORE_SERIES, perf_counter() - started)
+        self._cells[STORES + change.kind_of_one] += 1
 
     async def put(self, changes: Sequence[ChunkChange], *, keep: bool = False) -> None:
         """Store the pages of the changes.
@@ -71,55 +95,86 @@ class Stores:
         """
         started = perf_counter()
         refusals = _Refusals()
-        sent: list[SentChange] = []
-        failure: PagepoolError | None = None
-        remaining = list(changes)
-        while remaining:
-            change = remaining[0]
-            verdict = self._state.decide(change.blob_bytes, change.put_map.bit_count())
-            if verdict is Verdict.LOOK:
-                await self._state.look()
-                verdict = self._state.decide(change.blob_bytes, change.put_map.bit_count())
-            if verdict is Verdict.EXACT:
-                break
-            sent.append(self._begin(change))
-            del remaining[0]
-        for change, pending in zip(changes, sent, strict=False):
-            try:
-                result = await pending.finish()
-            except StoreFull:
-                result = await self._refuse_blobs(change, refusals, keep=keep)
-            except PagepoolError as error:
-                failure = failure or error
-                continue
-            finally:
-                self._state.release(change)
-            self._count(change, result, refusals)
-        if failure is None and remaining:
-            await self._put_exactly(remaining, refusals, keep=keep)
+        failure = await self._put_many(changes, refusals, keep=keep)
         self._observe(_STORE_SERIES, perf_counter() - started)
         if failure is not None:
             raise failure
         if refusals.pool or refusals.metadata or refusals.memory:
             raise refusals.error(sum(change.put_map.bit_count() for change in changes))
 
+    async def _put_many(
+        self, changes: Sequence[ChunkChange], refusals: _Refusals, *, keep: bool
+    ) -> PagepoolError | None:
+        """Send what surely fits, then the rest page by page; the first error that a change ended with."""
+        sent: list[SentChange] = []
+        failure: PagepoolError | None = None
+        remaining = list(changes)
+        while remaining:
+            change = remaining[0]
+            try:
+                verdict = self._state.decide(change.blob_bytes, change.put_map.bit_count())
+                if verdict is Verdict.LOOK:
+                    await self._state.look()
+                    verdict = self._state.decide(change.blob_bytes, change.put_map.bit_count())
+                if verdict is Verdict.EXACT:
+                    break
+                sent.append(self._begin(change))
+            except PagepoolError as error:
+                # Not answered before what was sent already has ended, too.
+                failure = _partly(error) if sent else error
+                break
+            del remaining[0]
+        for change, pending in zip(changes, sent, strict=False):
+            failure = await self._finish(change, pending, refusals, keep=keep) or failure
+        if failure is None and remaining:
+            await self._put_exactly(remaining, refusals, keep=keep, is_whole=not sent)
+        return failure
+
     def _begin(self, change: ChunkChange) -> SentChange:
         sent = self._store.begin_change(change)
         self._state.reserve(change)
         return sent
 
-    async def _put_exactly(self, changes: Sequence[ChunkChange], refusals: _Refusals, *, keep: bool) -> None:
-        """Let the script admit page by page, one change at a time, after a fresh look."""
+    async def _finish(
+        self, change: ChunkChange, pending: SentChange, refusals: _Refusals, *, keep: bool
+    ) -> PagepoolError | None:
+        """Wait for a change's end, and count it; the error that it failed with, so that all others can end as well."""
+        try:
+            result = await pending.finish()
+        except StoreFull:
+            try:
+                result = await self._refuse_blobs(change, refusals, keep=keep)
+            except PagepoolError as error:
+                return error
+        except PagepoolError as error:
+            return error
+        finally:
+            self._state.release(change)
+        self._count(change, result, refusals)
+        return None
+
+    async def _put_exactly(
+        self, changes: Sequence[ChunkChange], refusals: _Refusals, *, keep: bool, is_whole: bool
+    ) -> None:
+        """Let the script admit page by page, one change at a time, after a fresh look.
+
+        `is_whole`: these are all changes of the request.
+        """
         state = self._state
         async with state.exact_turn:
-            await state.look()
-            for change in changes:
-                try:
-                    result = await self._store.change(change, state.room(), keep=keep)
-                    await state.set_gate(Gate.CLOSED if result.is_closed else Gate.OPEN)
-                except StoreFull:
-                    result = await self._refuse_blobs(change, refusals, keep=keep)
-                self._count(change, result, refusals)
+            try:
+                await state.look()
+                for change in changes:
+                    try:
+                        result = await self._store.change(change, state.room(), keep=keep)
+                    except StoreFull:
+                        result = await self._refuse_blobs(change, refusals, keep=keep)
+                    else:
+                        await state.set_gate(Gate.CLOSED if result.is_closed else Gate.OPEN)
+                    self._count(change, result, refusals)
+                    is_whole = False
+            except Overloaded as error:
+                raise error if is_whole else _partly(error) from error
 
     async def _refuse_blobs(self, change: ChunkChange, refusals: _Refusals, *, keep: bool) -> ChangeResult:
         """Redis lacked the memory: put the zero pages all the same, and leave no stale copy of the others."""
@@ -157,9 +212,15 @@ class Stores:
             BackendUnavailable: whether some pages are gone is unknown.
         """
         started = perf_counter()
-        sent = [self._store.begin_change(change) for change in changes]
+        sent: list[SentChange] = []
         results: list[ChangeResult] = []
         failure: PagepoolError | StateChanged | None = None
+        for change in changes:
+            try:
+                sent.append(self._store.begin_change(change))
+            except PagepoolError as error:
+                failure = _partly(error) if sent else error
+                break
         for pending in sent:
             try:
                 results.append(await pending.finish())

@@ -23,13 +23,13 @@ from uvicorn.server import ServerState
 
 from app.api.answer import Answer
 from app.api.page_calls import INSPECT
-from app.errors import HeadTooLarge, InternalError, Overloaded, PagepoolError, RequestTimeout
+from app.errors import InternalError, Overloaded, PagepoolError, RequestTimeout
 from app.serve.passing_on import InnerProtocol, stand_for
-from app.serve.request_head import STORES
-from app.telemetry_cells import CONNECTIONS, REQUESTS_IN_FLIGHT
-from app.telemetry_logging import log_access
+from app.serve.request_head import STORES, fault_of_unfinished_head
+from app.telemetry_cells import CONNECTIONS, OVERLOADED, REQUESTS_IN_FLIGHT
 
 if TYPE_CHECKING:
+    from app.api.tokens import Token
     from app.serve.door_context import DoorContext
 
 logger = logging.getLogger("pagepool.serve")
@@ -71,6 +71,7 @@ class PageDoor(asyncio.Protocol):
         self._body: list[bytes] = []
         self._awaited = 0
         self._held: int | None = None  # bytes that the request, or its unsent answer, counts as in flight
+        self._token: Token | None = None
         self._is_advancing = False
         self._is_closing = False
         self._write_paused = False
@@ -85,8 +86,8 @@ class PageDoor(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._server_state.connections.add(cast("Any", self))
         self._context.cells[CONNECTIONS] += 1
-        self._due = self._loop.time() + self._context.header_timeout
-        self._timer = self._loop.call_later(self._context.tick_seconds, self._check_time)
+        self._due = self._loop.time() + self._context.limits.header
+        self._timer = self._loop.call_later(self._context.limits.tick, self._check_time)
         if len(self._server_state.connections) > self._context.max_connections:
             self._refuse(Overloaded("The service holds as many connections as it may."))
 
@@ -102,28 +103,26 @@ class PageDoor(asyncio.Protocol):
         if self._phase is not Phase.CALL:
             self._leave()
         self._buffer = b""
+        self._body = []
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
         phase = self._phase
-        if phase is Phase.HEAD:
-            self._buffer = self._buffer + data if self._buffer else data
-            self._advance()
-        elif phase is Phase.BODY:
+        if phase is Phase.BODY:
             self._take_body(data)
-        elif phase is Phase.CALL:
-            self._buffer += data
-            if len(self._buffer) > _READ_AHEAD_BYTES and not self._read_paused:
-                self._read_paused = True
-                self._transport.pause_reading()
-        elif self._inner is not None and not self._inner.is_idle:
-            self._due = self._loop.time() + self._context.progress_timeout
-            self._inner.data_received(data)
-        else:
-            self._phase = Phase.HEAD
+            return
+        if phase is Phase.PASSED:
+            if self._inner is not None and not self._inner.is_idle:
+                self._inner.data_received(data)
+                return
+            phase = self._phase = Phase.HEAD
             self._due = _NEVER
-            self._buffer = data
+        self._buffer = self._buffer + data if self._buffer else data
+        if phase is Phase.HEAD and not self._write_paused:
             self._advance()
+        elif len(self._buffer) > _READ_AHEAD_BYTES and not self._read_paused:
+            self._read_paused = True
+            self._transport.pause_reading()
 
     def eof_received(self) -> None:
         """A client that sends no more gets no more either: the transport closes."""
@@ -132,7 +131,7 @@ class PageDoor(asyncio.Protocol):
         """The client does not take its answers."""
         self._write_paused = True
         self._unsent_at_check = self._transport.get_write_buffer_size()
-        self._due = self._loop.time() + self._context.progress_timeout
+        self._due = self._loop.time() + self._context.limits.progress
         if self._inner is not None:
             self._inner.pause_writing()
 
@@ -143,7 +142,7 @@ class PageDoor(asyncio.Protocol):
             self._inner.resume_writing()
         if self._phase is Phase.HEAD:
             self._leave()
-            self._due = self._loop.time() + self._context.keep_alive_timeout
+            self._due = self._loop.time() + self._context.limits.keep_alive
             self._advance()
 
     def shutdown(self) -> None:
@@ -167,34 +166,36 @@ class PageDoor(asyncio.Protocol):
                     break
         finally:
             self._is_advancing = False
+        if len(self._buffer) <= _READ_AHEAD_BYTES:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Read again, if that was paused."""
+        if self._read_paused and not self._transport.is_closing():
+            self._read_paused = False
+            self._transport.resume_reading()
 
     def _begin(self, buffer: bytes) -> bool:
         """Begin the request that the buffer begins with; False if its head has not come whole, or is not for here."""
         head_end = buffer.find(b"\r\n\r\n")
-        if not 0 <= head_end <= self._context.max_header_bytes:
-            if len(buffer) > self._context.max_header_bytes:
-                self._refuse(HeadTooLarge("The request's head is too long."))
-            else:
-                self._due = min(self._due, self._loop.time() + self._context.header_timeout)
-            return False
+        if not 0 < head_end <= self._context.max_header_bytes:
+            return self._await_head(buffer)
         plain = self._context.heads.read_request(buffer, head_end)
         if plain is None:
             return self._pass_on()
         self._started = perf_counter()
-        self._call, self._fields = call, fields = plain
+        self._call, self._fields, self._token = call, fields, token = plain
         has_body = call.operation in STORES
-        try:
-            call.admit(self._context.pool)
-            self._context.in_flight.enter(call.held_bytes)
-        except PagepoolError as error:
+        rest = buffer[head_end + 4 :]
+        refusal = self._context.enter(call, token)
+        if refusal is not None:
             if has_body:
                 return self._pass_on()  # it is refused there again, and the body dealt with
-            self._buffer = buffer[head_end + 4 :]
-            self._finish_with(error)
+            self._context.cells[OVERLOADED] += isinstance(refusal, Overloaded)
+            self._buffer = rest
+            self._finish_with(refusal)
             return True
         self._held = call.held_bytes
-        self._context.cells[REQUESTS_IN_FLIGHT] += 1
-        rest = buffer[head_end + 4 :]
         if has_body:
             self._buffer = b""
             self._phase = Phase.BODY
@@ -205,13 +206,24 @@ class PageDoor(asyncio.Protocol):
             self._run(b"")
         return True
 
+    def _await_head(self, buffer: bytes) -> bool:
+        """Wait for the rest of a head, unless it can be none; True: only empty lines before it were in the way."""
+        self._buffer = rest = buffer.lstrip(b"\r\n")
+        if len(rest) != len(buffer):
+            return bool(rest)
+        fault = fault_of_unfinished_head(rest, self._context.max_header_bytes)
+        if fault is not None:
+            self._refuse(fault)
+        self._due = min(self._due, self._loop.time() + self._context.limits.header)
+        return False
+
     def _take_body(self, data: bytes) -> None:
         length = len(data)
         if length < self._awaited:
             if length:
                 self._body.append(data)
                 self._awaited -= length
-            self._due = self._loop.time() + self._context.progress_timeout
+            self._due = self._loop.time() + self._context.limits.progress
             return
         if length > self._awaited:
             self._buffer = data[self._awaited :]
@@ -234,9 +246,10 @@ class PageDoor(asyncio.Protocol):
             self._finish(stop.value)
         except PagepoolError as error:
             self._finish_with(error)
-        except Exception:
-            logger.exception("Unforeseen failure")
-            self._finish_with(InternalError())
+        except (Exception, asyncio.CancelledError):
+            request_id = self._context.request_ids.choose(self._fields.request_id)
+            logger.exception("Unforeseen failure", extra={"request_id": request_id.decode()})
+            self._finish_with(InternalError(), request_id)
         else:
             if waited is None:
                 self._loop.call_soon(self._step)
@@ -247,12 +260,13 @@ class PageDoor(asyncio.Protocol):
     def _pass_on(self) -> bool:
         """Let uvicorn answer the request that the buffer begins with."""
         if self._inner is None:
-            inner = InnerProtocol(self._config, self._server_state, self._app_state, self._loop)
-            inner.connection_made(self._transport)
-            stand_for(self._server_state, self, inner)
-            self._inner = inner
+            of_server = (self._config, self._server_state, self._app_state, self._loop)
+            limits, most = self._context.limits, self._context.max_header_bytes
+            self._inner = InnerProtocol(*of_server, limits=limits, max_header_bytes=most, refuse=self._refuse)
+            self._inner.connection_made(self._transport)
+            stand_for(self._server_state, self, self._inner)
         self._phase = Phase.PASSED
-        self._due = self._loop.time() + self._context.progress_timeout
+        self._read_on()  # before the inner protocol has reasons of its own not to
         data, self._buffer = self._buffer, b""
         self._inner.data_received(data)
         return False
@@ -265,8 +279,8 @@ class PageDoor(asyncio.Protocol):
         head = self._context.render_answer(answer, self._server_state.default_headers, request_id, closes=closes)
         self._send(answer.status, head, answer.body, request_id, closes=closes)
 
-    def _finish_with(self, error: PagepoolError) -> None:
-        request_id = self._context.request_ids.choose(self._fields.request_id)
+    def _finish_with(self, error: PagepoolError, request_id: bytes | None = None) -> None:
+        request_id = request_id or self._context.request_ids.choose(self._fields.request_id)
         operation = self._call.operation
         closes = self._is_closing or error.close_connection or not self._fields.keeps_alive
         status, head, body = self._context.render_problem(
@@ -283,21 +297,14 @@ class PageDoor(asyncio.Protocol):
                 transport.write(head + body)
             else:
                 transport.writelines((head, body))
-        seconds = perf_counter() - self._started
-        self._context.telemetry.observe_request(self._call.operation.operation, status, seconds)
-        if self._context.access_log:
-            log_access(request_id.decode(), *self._call.described, status, seconds)
+        self._context.observe(self._call, self._token, status, perf_counter() - self._started, request_id)
         self._phase = Phase.HEAD
         if not self._write_paused or transport.is_closing():
             self._leave()
-            self._due = self._loop.time() + self._context.keep_alive_timeout
+            self._due = self._loop.time() + self._context.limits.keep_alive
         if closes:
             transport.close()
-            return
-        if self._read_paused:
-            self._read_paused = False
-            transport.resume_reading()
-        if self._buffer:
+        elif self._buffer:
             self._advance()
 
     def _leave(self) -> None:
@@ -305,7 +312,7 @@ class PageDoor(asyncio.Protocol):
         if self._held is not None:
             if self._phase is Phase.BODY:
                 self._context.cells[REQUESTS_IN_FLIGHT] -= 1
-            self._context.in_flight.leave(self._held)
+            self._context.leave(self._held, self._token)
             self._held = None
 
     def _refuse(self, error: PagepoolError) -> None:
@@ -323,22 +330,26 @@ class PageDoor(asyncio.Protocol):
     def _check_time(self) -> None:
         """Once a tick: send those away who make no progress."""
         now = self._loop.time()
-        self._timer = self._loop.call_later(self._context.tick_seconds, self._check_time)
-        if now < self._due:
-            return
+        self._timer = self._loop.call_later(self._context.limits.tick, self._check_time)
         if self._write_paused:
-            unsent = self._transport.get_write_buffer_size()
-            if unsent < self._unsent_at_check:
-                self._unsent_at_check = unsent
-                self._due = now + self._context.progress_timeout
-            else:
-                self._transport.abort()
-        elif self._phase is Phase.PASSED and self._inner is not None and not self._inner.is_idle:
-            if self._inner.awaits_body:
-                self._transport.abort()
-            else:
-                self._due = now + self._context.keep_alive_timeout  # it is being answered
-        elif self._phase is Phase.BODY or self._buffer:
-            self._refuse(RequestTimeout("The request made no progress."))
+            self._check_unsent(now)
+        elif self._phase is Phase.PASSED and self._inner is not None:
+            if now >= self._inner.due:
+                self._inner.be_late(RequestTimeout("The request made no progress."))
+        elif now < self._due:
+            return
+        elif self._phase is Phase.BODY:
+            self._body = []
+            self._finish_with(RequestTimeout("The body made no progress."))
+        elif self._buffer:
+            self._refuse(RequestTimeout("The request's head made no progress."))
         else:
             self._transport.close()
+
+    def _check_unsent(self, now: float) -> None:
+        unsent = self._transport.get_write_buffer_size()
+        if unsent < self._unsent_at_check:
+            self._unsent_at_check = unsent
+            self._due = now + self._context.limits.progress
+        elif now >= self._due:
+            self._transport.abort()

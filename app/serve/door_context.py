@@ -6,42 +6,69 @@ from http import HTTPStatus
 from typing import Final
 
 from app.api.answer import Answer
+from app.api.authorization import Authorization
 from app.api.error_responses import problem
 from app.api.guards import AllowedHosts, RequestIds
-from app.errors import PagepoolError
+from app.api.page_calls import Call
+from app.api.tokens import Token
+from app.errors import Overloaded, PagepoolError
 from app.serve.request_head import HeadReader
+from app.serve.time_limits import TimeLimits
+from app.telemetry_cells import REQUESTS_IN_FLIGHT
+from app.telemetry_logging import log_access
 from app.wiring import ProcessContext
 
 _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
 }
 _BODILESS: Final = frozenset({204, 304})
-_TICKS_PER_TIMEOUT: Final = 4
-_SHORTEST_TICK_SECONDS: Final = 0.05
 
 
 class DoorContext:
     """One for each worker."""
 
-    def __init__(self, process: ProcessContext) -> None:
+    def __init__(self, process: ProcessContext, authorization: Authorization) -> None:
         settings = process.settings
         self.pool = process.pool
         self.in_flight = process.in_flight
         self.telemetry = process.telemetry
         self.cells = process.telemetry.cells
-        self.heads = HeadReader(AllowedHosts.from_settings(settings))
+        self.heads = HeadReader(
+            AllowedHosts.from_settings(settings), authorization if authorization.tokens.are_required else None
+        )
         self.request_ids = RequestIds()
         self.access_log = settings.access_log
         self.max_connections = settings.max_connections
         self.max_header_bytes = settings.max_header_bytes
-        self.header_timeout = settings.header_timeout
-        self.keep_alive_timeout = settings.keep_alive_timeout
-        self.progress_timeout = settings.progress_timeout
-        shortest = min(self.header_timeout, self.keep_alive_timeout, self.progress_timeout)
-        self.tick_seconds = max(shortest / _TICKS_PER_TIMEOUT, _SHORTEST_TICK_SECONDS)
-        """How often a connection looks at the clock: a limit is enforced this much late at most."""
+        self.limits = TimeLimits.from_settings(settings)
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._default_rendered = b""
+
+    def enter(self, call: Call, token: Token | None) -> PagepoolError | None:
+        """Count a request as under way; if it is not taken, say why, and count nothing."""
+        try:
+            call.admit(self.pool)
+        except PagepoolError as error:
+            return error
+        if not self.in_flight.try_enter(call.held_bytes):
+            return Overloaded("The service works on as much as it may at once.")
+        self.cells[REQUESTS_IN_FLIGHT] += 1
+        if token is not None:
+            token.use.requests += 1
+        return None
+
+    def leave(self, held_bytes: int, token: Token | None) -> None:
+        """What was held for it is held no longer."""
+        self.in_flight.leave(held_bytes)
+        if token is not None:
+            token.use.requests -= 1
+
+    def observe(self, call: Call, token: Token | None, status: int, seconds: float, request_id: bytes) -> None:
+        """Count a request that was answered, and log it if that is wanted."""
+        self.telemetry.observe_request(call.operation.operation, status, seconds)
+        if self.access_log:
+            name = token.name if token is not None else None
+            log_access(request_id.decode(), *call.described, status, seconds, token=name)
 
     def _rendered_defaults(self, headers: list[tuple[bytes, bytes]]) -> bytes:
         # uvicorn makes the list anew once a second, for its Date.

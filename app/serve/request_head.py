@@ -1,20 +1,23 @@
 """Reading the head of a plain page request; whatever is not plain is left to uvicorn.
 
 The door answers what it surely understands: a well-formed HTTP/1.1 request for pages or frames, its body announced by
-one Content-Length. All else (chunked bodies, Expect, upgrades, odd spellings, other paths, foreign browsers) is
-declined here, so that one implementation alone, behind the ASGI door, decides on odd requests.
+one Content-Length, with a token that is good for it. All else (chunked bodies, Expect, upgrades, odd spellings, other
+paths, foreign browsers, wrong tokens) is declined here, so that one implementation alone, behind the ASGI door, decides
+on odd requests.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from app.api.authorization import Authorization
 from app.api.guards import AllowedHosts, check_request
 from app.api.page_calls import INSPECT, INVALIDATE, LOAD, LOAD_FRAMES, STORE, STORE_FRAMES, TAKE, Call, PageOperation
 from app.api.page_head import PageHead, read_head
-from app.errors import PagepoolError
+from app.api.tokens import Token
+from app.errors import BadRequest, HeadTooLarge, PagepoolError
 
 REQUEST_LINE: Final = re.compile(
     rb"(GET|PUT|HEAD|DELETE|POST) /v1/(pages|frames)/([0-9]{1,10})/([0-9]{1,19})(/take)?(?:\?([!-~]*))? HTTP/1\.1"
@@ -35,6 +38,7 @@ STORES: Final = frozenset({STORE, STORE_FRAMES})
 _SAFE_METHODS: Final = frozenset({b"GET", b"HEAD"})
 _FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[!-~\x80-\xff][\t -~\x80-\xff]*)?)")
 _LENGTH: Final = re.compile(rb"0|[1-9][0-9]{0,17}")
+_NO_HEAD: Final = re.compile(rb"\A[^A-Z]|(?<!\r)\n|\0")
 _DECLINED: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"trailer"})
 _SINGLE: Final = frozenset({b"host", b"content-length", b"content-type", b"content-encoding", b"authorization"})
 _REMEMBERED_BLOCKS: Final = 512
@@ -49,20 +53,31 @@ class FieldBlock:
     body_length: int
     keeps_alive: bool
     request_id: bytes | None
-    authorization: bytes | None
+    authorization: bytes | None = field(repr=False)
     may_change: bool
     """Whether a browser guard would let this request change the pool."""
+
+
+def fault_of_unfinished_head(buffer: bytes, max_bytes: int) -> PagepoolError | None:
+    """Why no more of it needs to come; None: it may yet become the head of a request."""
+    if len(buffer) > max_bytes:
+        return HeadTooLarge("The request's head is too long.")
+    if _NO_HEAD.search(buffer):
+        return BadRequest("This is no HTTP/1.1 request.")
+    return None
 
 
 class HeadReader:
     """Reads blocks of header fields, and remembers the short ones."""
 
-    def __init__(self, allowed_hosts: AllowedHosts) -> None:
+    def __init__(self, allowed_hosts: AllowedHosts, authorization: Authorization | None) -> None:
+        """`authorization` is None where no tokens are required."""
         self._allowed_hosts = allowed_hosts
+        self._authorization = authorization
         self._blocks: dict[bytes, FieldBlock | None] = {}
 
-    def read_request(self, buffer: bytes, head_end: int) -> tuple[Call, FieldBlock] | None:
-        """The request whose head is buffer[:head_end], an empty line behind it; None declines it."""
+    def read_request(self, buffer: bytes, head_end: int) -> tuple[Call, FieldBlock, Token | None] | None:
+        """The request whose head is buffer[:head_end], an empty line behind it, and its token; None declines it."""
         line_end = buffer.find(b"\r\n")
         match = REQUEST_LINE.fullmatch(buffer, 0, line_end)
         if match is None:
@@ -74,7 +89,13 @@ class HeadReader:
             return None
         if fields.body_length and operation not in STORES:
             return None
-        return Call(operation, type_.decode(), offset.decode(), query or b"", fields.head), fields
+        token = None
+        type_text = type_.decode()
+        if self._authorization is not None:
+            token = self._authorization.admit_page_call(fields.authorization, operation, type_text)
+            if token is None:
+                return None
+        return Call(operation, type_text, offset.decode(), query or b"", fields.head), fields, token
 
     def _read_fields(self, block: bytes) -> FieldBlock | None:
         try:

@@ -6,6 +6,7 @@ Every method raises BackendUnavailable when the store cannot be reached in bound
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from app.page.classify import Kind
 from app.store.chunk import ChunkMap
@@ -31,8 +32,7 @@ class Counters:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeResult:
+class ChangeResult(NamedTuple):
     """What a change of one chunk did.
 
     `refused_for_bytes` and `refused_for_pages` are 64-bit maps of the pages that were not put.

@@ -47,7 +47,14 @@ local function has(lo, hi, i)
   return band(hi, lshift(1, i - 32)) ~= 0
 end
 
+-- The map without page i.
+local function without(lo, hi, i)
+  if i < 32 then return band(lo, bnot(lshift(1, i))), hi end
+  return lo, band(hi, bnot(lshift(1, i - 32)))
+end
+
 local function count(lo, hi)
+  if lo == 0 and hi == 0 then return 0 end
   local n = 0
   lo, hi = band(lo, -1), band(hi, -1)
   while lo ~= 0 do lo = band(lo, lo - 1) n = n + 1 end
@@ -148,8 +155,13 @@ if not freed then
   else
     freed = 0
     if golo ~= 0 or gohi ~= 0 then
-      for i = 0, 63 do
-        if has(golo, gohi, i) then freed = freed + call('HSTRLEN', KEYS[1], i) end
+      local lo, hi = golo, gohi
+      for i = index, 63 do
+        if has(lo, hi, i) then
+          freed = freed + call('HSTRLEN', KEYS[1], i)
+          lo, hi = without(lo, hi, i)
+          if lo == 0 and hi == 0 then break end
+        end
       end
     end
   end
@@ -212,7 +224,7 @@ if m or not is_empty then
       arguments[3], arguments[4] = index, ARGV[6]
     else
       local position = 5
-      for i = 0, 63 do
+      for i = index, 63 do
         if has(blo, bhi, i) then
           position = position + 1
           arguments[#arguments + 1] = i
@@ -225,8 +237,12 @@ if m or not is_empty then
   local gone = {}
   golo, gohi = band(golo, bnot(blo)), band(gohi, bnot(bhi))
   if golo ~= 0 or gohi ~= 0 then
-    for i = 0, 63 do
-      if has(golo, gohi, i) then gone[#gone + 1] = i end
+    for i = index, 63 do
+      if has(golo, gohi, i) then
+        gone[#gone + 1] = i
+        golo, gohi = without(golo, gohi, i)
+        if golo == 0 and gohi == 0 then break end
+      end
     end
   end
   if new_blobs == 0 then

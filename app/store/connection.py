@@ -26,7 +26,7 @@ from typing import Any, Final, cast
 
 import hiredis
 
-from app.errors import NotReplicated
+from app.errors import BackendUnavailable, NotReplicated
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +96,8 @@ class Connection(asyncio.Protocol):
         self.name = b"pagepool-%b" % secrets.token_hex(8).encode()
         self.peer: Any = None
         """The server's address, as the socket tells it."""
+        self.unasked: Reply = None
+        """What the server said before it was asked anything: that it has clients enough."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one, but not by inheritance
@@ -112,16 +114,22 @@ class Connection(asyncio.Protocol):
         try:
             reader.feed(data)
             while (reply := reader.gets()) is not _NOT_ENOUGH:
+                if not pending:
+                    self.unasked = reply
+                    self.abort()
+                    return
                 future = pending.popleft().future
                 if not future.done():
                     future.set_result(reply)
-        except (hiredis.ProtocolError, IndexError):
-            logger.exception("Redis sent what is no reply to any command")
+        except hiredis.ProtocolError:
+            logger.exception("Redis sent what is no reply")
             self.abort()
 
     def send(self, command: bytes, *, is_write: bool = False) -> asyncio.Future[Reply]:
         """Queue a packed command; it leaves with all others of this tick, in order and in one write."""
         future = self._loop.create_future()
+        if not self.is_open:
+            return self._refused(future)
         self.pending.append(Pending(future, time.monotonic(), is_write=is_write))
         if not self._unsent:
             self._loop.call_soon(self._flush)
@@ -131,11 +139,20 @@ class Connection(asyncio.Protocol):
     def send_many(self, commands: bytes, count: int) -> asyncio.Future[list[Reply]]:
         """Queue `count` packed commands that change nothing; the future gives the list of their replies."""
         future = self._loop.create_future()
+        if not self.is_open:
+            return self._refused(future)
         pending = Pending(_Replies(future, count), time.monotonic(), is_write=False)
         self.pending.extend([pending] * count)
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._unsent.append(commands)
+        return future
+
+    def _refused(self, future: asyncio.Future[Any]) -> asyncio.Future[Any]:
+        """The future of a command that cannot be sent any more."""
+        future.set_exception(BackendUnavailable(str(self.unasked or "the connection was lost")))
+        # Nobody may be waiting, which is no defect.
+        future.exception()
         return future
 
     def _flush(self) -> None:
@@ -170,7 +187,7 @@ class ReplicatedConnection(Connection):
     def send(self, command: bytes, *, is_write: bool = False) -> asyncio.Future[Reply]:
         """As a plain connection's; a write's future waits for the replicas, and may raise NotReplicated."""
         reply = super().send(command, is_write=is_write)
-        if not is_write:
+        if not is_write or reply.done():
             return reply
         outcome = self._loop.create_future()
         self._batch.append((reply, outcome))

@@ -15,8 +15,9 @@ from app.store.chunk import ChunkMap, unpack
 from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT, INDEX_MASK, RUN_SHIFT
 from app.store.multiplexer import pack_command
 from app.store.redis import RedisStore
-from app.store.replies import checked
+from app.store.replies import ReplyError, checked
 
+LOST: Final = "The backend lost pages of this image; `pagepool repair --accept-loss` goes on without them."
 _ALL_FIELDS: Final = tuple(b"%d" % index for index in range(CHUNK_PAGES))
 
 
@@ -45,34 +46,52 @@ class ImageReads:
         return int.from_bytes(field or b"", "little")
 
     async def chunk_maps(self, type_: int, chunks: Sequence[int]) -> list[ChunkMap]:
-        """The maps of some chunks.
+        """The maps of some chunks, for a write: whether they were lost is not asked.
 
         Raises:
-            PagesLost: one may have been lost.
             PageCorrupt: one failed its check.
         """
         sent = []
         for chunk in chunks:
             stripe = self._store.keys.stripe_of(type_, chunk)
             key = self._store.keys.chunk(stripe, type_, chunk)
-            sent.append(SentRead(self._store, stripe, (b"HGET", key, b"m")))
-        return [unpack(await read.finish(), type_, chunk) for chunk, read in zip(chunks, sent, strict=True)]
+            command = pack_command((b"HGET", key, b"m"))
+            sent.append(self._store.nodes.of_key(key, is_load=True).send(command))
+        return [unpack(checked(await reply), type_, chunk) for chunk, reply in zip(chunks, sent, strict=True)]
 
 
 class SentRead:
     """A read on its way, and behind it the question whether its stripe was lost; `finish` awaits both."""
 
-    __slots__ = ("_pool_id", "_reply", "_sent_at", "_stripe_reply", "seconds")
+    __slots__ = (
+        "_command",
+        "_key",
+        "_nodes",
+        "_pool_id",
+        "_reply",
+        "_sent_at",
+        "_stripe_key",
+        "_stripe_reply",
+        "seconds",
+    )
 
     def __init__(self, store: RedisStore, stripe: int, command: Sequence[bytes]) -> None:
-        connection = store.nodes.loads(stripe)
+        self._nodes = store.nodes
         self._pool_id = store.record.pool_id
-        self._sent_at = perf_counter()
+        self._key = command[1]
+        self._command = pack_command(command)
+        self._stripe_key = store.keys.stripe_keys[stripe]
         self.seconds = 0.0
         """How long Redis took, once it has answered."""
-        self._reply = connection.send(pack_command(command))
-        self._stripe_reply = connection.send(pack_command((b"HMGET", store.keys.stripe_keys[stripe], b"id", b"lost")))
+        connection = store.nodes.loads(stripe)
+        self._sent_at = perf_counter()
+        self._reply = connection.send(self._command)
+        self._stripe_reply = connection.send(self._ask_stripe)
         self._stripe_reply.add_done_callback(self._note_seconds)
+
+    @property
+    def _ask_stripe(self) -> bytes:
+        return pack_command((b"HMGET", self._stripe_key, b"id", b"lost"))
 
     def _note_seconds(self, _: object) -> None:
         self.seconds = perf_counter() - self._sent_at
@@ -85,8 +104,12 @@ class SentRead:
                 what is absent.
             BackendUnavailable: Redis is out of reach.
         """
-        reply = checked(await self._reply)
-        identifier, lost = checked(await self._stripe_reply)
+        reply, stripe_reply = await self._reply, await self._stripe_reply
+        if isinstance(reply, ReplyError) or isinstance(stripe_reply, ReplyError):
+            reply = await self._nodes.settle(reply, self._key, lambda node: node.send(self._command), is_load=True)
+            # The question must come behind the read: where that was sent again, so is this.
+            stripe_reply = await self._nodes.of_key(self._stripe_key, is_load=True).send(self._ask_stripe)
+        identifier, lost = checked(stripe_reply)
         if identifier != self._pool_id or lost is not None:
-            raise PagesLost("The backend lost pages of this image; `pagepool repair --accept-loss` goes on without.")
-        return reply
+            raise PagesLost(LOST)
+        return checked(reply)

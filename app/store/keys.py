@@ -33,6 +33,7 @@ CLUSTER_SLOTS: Final = 16384
 STRIPES_SINGLE: Final = 16
 STRIPES_CLUSTER: Final = 1024
 
+_REMEMBERED_KEYS: Final = 4096
 _TYPE_FACTOR: Final = 0x9E37_79B1
 """Spreads the first runs of many small types over the stripes."""
 
@@ -74,6 +75,7 @@ class KeySchema:
         self.types_keys = tuple(b"%b:y:{%b}" % (self.namespace, tag) for tag in self.tags)
         self._chunk_prefixes = tuple(b"%b:p:{%b}:" % (self.namespace, tag) for tag in self.tags)
         self._runs_prefixes = tuple(b"%b:c:{%b}:" % (self.namespace, tag) for tag in self.tags)
+        self._beside: dict[tuple[int, int], tuple[bytes, bytes, bytes, bytes]] = {}
         self._maps_prefixes = tuple(b"%b:r:{%b}:" % (self.namespace, tag) for tag in self.tags)
 
     def stripe_of(self, type_: int, chunk: int) -> int:
@@ -89,6 +91,16 @@ class KeySchema:
     def chunk(self, stripe: int, type_: int, chunk: int) -> bytes:
         """The hash of a chunk."""
         return b"%b%d:%d" % (self._chunk_prefixes[stripe], type_, chunk)
+
+    def beside_chunks(self, stripe: int, type_: int) -> tuple[bytes, bytes, bytes, bytes]:
+        """The keys that change with a chunk: its stripe, the type's runs and chunk maps there, the stripe's types."""
+        keys = self._beside.get((stripe, type_))
+        if keys is None:
+            if len(self._beside) >= _REMEMBERED_KEYS:
+                self._beside.clear()
+            runs, maps = self.runs(stripe, type_), self.maps(stripe, type_)
+            keys = self._beside[stripe, type_] = (self.stripe_keys[stripe], runs, maps, self.types_keys[stripe])
+        return keys
 
     def chunk_prefix(self, stripe: int) -> bytes:
         """What the keys of all chunks of a stripe begin with; type and chunk follow."""

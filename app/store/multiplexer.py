@@ -18,6 +18,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import hiredis
@@ -33,6 +34,10 @@ logger = logging.getLogger(__name__)
 BACKOFF_FIRST_SECONDS: Final = 0.02
 BACKOFF_LAST_SECONDS: Final = 0.5
 SWEEPS_PER_TIMEOUT: Final = 20
+LONGEST_SWEEP_SECONDS: Final = 0.25
+CLOCK_SECONDS: Final = 1.0
+"""How often Redis is asked for its clock: after a step of either clock, deadlines are right again so soon. The question
+also finds out that a connection without traffic is dead, or that a reply answers another command."""
 
 WAIT_SHARE: Final = 0.4
 """Of the timeout, what replicas get to confirm a batch; a write may have to wait for the batch before its own, too."""
@@ -66,6 +71,7 @@ class Multiplexer:
         self._sweeper: asyncio.TimerHandle | None = None
         self._lost = asyncio.Event()
         self._clock_offset = 0.0
+        self._clock_due = 0.0
         self.last_error = "not connected yet"
 
     # Life
@@ -159,9 +165,37 @@ class Multiplexer:
         if connection is not None and connection.pending and now - connection.pending[0].sent_at > self._timeout:
             self.last_error = f"no reply within {self._timeout:g} s"
             connection.abort()
+        elif connection is not None and connection.is_open and now >= self._clock_due:
+            self._ask_clock(connection, now)
         while self._stranded and now - self._stranded[0].sent_at > self._timeout:
             self._fail(self._stranded.pop(0))
-        self._sweeper = self._loop.call_later(self._timeout / SWEEPS_PER_TIMEOUT, self._sweep)
+        interval = min(self._timeout / SWEEPS_PER_TIMEOUT, LONGEST_SWEEP_SECONDS)
+        self._sweeper = self._loop.call_later(interval, self._sweep)
+
+    def _ask_clock(self, connection: Connection, asked_at: float) -> None:
+        self._clock_due = asked_at + CLOCK_SECONDS
+        reply = connection.send(pack_command((b"TIME",)))
+        reply.add_done_callback(partial(self._take_clock, connection, asked_at))
+
+    def _take_clock(self, connection: Connection, asked_at: float, told: asyncio.Future[Reply]) -> None:
+        if told.cancelled() or told.exception() is not None or isinstance(told.result(), hiredis.ReplyError):
+            return
+        try:
+            offset = self._offset_now(told.result())
+        except (TypeError, ValueError):
+            self.last_error = "a reply came that answers another command"
+            logger.error("Redis's replies are out of step: connecting anew")  # noqa: TRY400  no traceback helps
+            connection.abort()
+            return
+        # What was long on its way says less than what is known, unless it says that the bound is too low.
+        if offset > self._clock_offset or time.monotonic() - asked_at < self._timeout / SWEEPS_PER_TIMEOUT:
+            self._clock_offset = offset
+
+    @staticmethod
+    def _offset_now(reply: Reply) -> float:
+        """How far Redis's clock is ahead of ours at least: Redis read its clock before this moment."""
+        seconds, microseconds = reply
+        return int(seconds) + int(microseconds) / 1e6 - time.monotonic()
 
     def _fail(self, pending: Pending) -> None:
         pending.fail(BackendUnavailable(f"Redis did not answer: {self.last_error}."))
@@ -224,19 +258,20 @@ class Multiplexer:
             await self._server.connect(self._loop, lambda: connection)
             for command in self._server.greeting():
                 self._check(await connection.send(pack_command(command)))
-            if self._server.must_be_master and self._check(await connection.send(pack_command((b"ROLE",))))[0] != b"master":
-                raise BackendUnavailable("the server is a replica")  # noqa: TRY301  ends like every other failure
+            if self._server.must_be_master:
+                role, *_ = self._check(await connection.send(pack_command((b"ROLE",))))
+                if role != b"master":
+                    raise BackendUnavailable("the server is a replica")  # noqa: TRY301  as every other failure
             connection.identifier = self._check(await connection.send(pack_command((b"CLIENT", b"ID"))))
             self._check(await connection.send(pack_command((b"CLIENT", b"SETNAME", connection.name))))
             await self._kill_predecessor(connection)
             for script in self._scripts:
                 self._check(await connection.send(pack_command((b"SCRIPT", b"LOAD", script))))
-            seconds, microseconds = self._check(await connection.send(pack_command((b"TIME",))))
+            self._clock_offset = self._offset_now(self._check(await connection.send(pack_command((b"TIME",)))))
         except BaseException:
             connection.abort()
             raise
-        # Redis read its clock before this moment, so its clock is at least this far ahead of ours.
-        self._clock_offset = int(seconds) + int(microseconds) / 1e6 - time.monotonic()
+        self._clock_due = time.monotonic() + CLOCK_SECONDS
         if not connection.is_open:
             raise BackendUnavailable("the connection was lost at once")
         self._connection = connection

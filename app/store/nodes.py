@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from app.settings import Settings
 from app.store.endpoint import Server
@@ -14,6 +15,10 @@ from app.store.replies import error_code
 
 Resend = Callable[[Multiplexer], Awaitable[Reply]]
 """Sends a command once more, to the connection given."""
+
+
+RECONNECT_AT_MOST_EVERY_SECONDS: Final = 1.0
+"""A Redis that stays read-only answers loads, which a connection made anew each time would not let it."""
 
 
 class Route(Protocol):
@@ -29,6 +34,7 @@ class Nodes:
 
     def __init__(self, server: Server, settings: Settings) -> None:
         self._link = Link(server, settings)
+        self._reconnected_at = 0.0
 
     async def start(self) -> None:
         """Begin to connect; returns once every connection has tried once."""
@@ -85,7 +91,10 @@ class Nodes:
             return await resend(self._link.loads if is_load else self._link.stores)
         if code == "READONLY":
             # Where the address is a name, or a sentinel is asked, the next connection reaches the new master.
-            self._link.reconnect()
+            now = time.monotonic()
+            if now > self._reconnected_at + RECONNECT_AT_MOST_EVERY_SECONDS:
+                self._reconnected_at = now
+                self._link.reconnect()
         return reply
 
     # How they are

@@ -9,12 +9,13 @@ from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from app.errors import BackendUnavailable
+from app.errors import BackendFull, BackendUnavailable
+from app.store.base import StoreFull
 from app.store.keys import CHUNK_PAGES, RUN_CHUNKS, STRIPES_CLUSTER, STRIPES_SINGLE, KeySchema
 from app.store.multiplexer import pack_command
 from app.store.nodes import Nodes
 from app.store.replies import checked
-from app.store.scripts import MARK_STRIPE, OPEN_POOL, call_script
+from app.store.scripts import MARK_STRIPE, OPEN_POOL, WRITE_RECORD, call_script
 
 FORMAT: Final = 1
 LAYOUT: Final = f"hash/{CHUNK_PAGES}/{RUN_CHUNKS}"
@@ -124,11 +125,8 @@ class PoolRecord:
 
     async def write_parameters(self, values: Mapping[str, Any]) -> int:
         """Set tunables; the version that bears them."""
-        key, connection = self.keys.pool, self._nodes.of_key(self.keys.pool)
         pairs = [part for name, value in values.items() for part in (f"parameter:{name}", json.dumps(value))]
-        sent = [connection.send(pack_command((b"HSET", key, *pairs)))] if pairs else []
-        sent.append(connection.send(pack_command((b"HINCRBY", key, b"version", 1))))
-        return int([checked(await reply) for reply in sent][-1])
+        return await self._write(1, *pairs)
 
     async def read_state(self) -> RecordState:
         """What other workers may have changed; a record that is gone is written again, and called lost."""
@@ -149,9 +147,12 @@ class PoolRecord:
         arguments = [part for pair in fields.items() for part in pair]
         connection, key = self._nodes.of_key(self.keys.pool), self.keys.pool
         _, flat = await call_script(connection, OPEN_POOL, [key], arguments)
-        if b"id" not in flat[::2]:
+        there = dict(zip(flat[::2], flat[1::2], strict=True))
+        if b"id" not in there:
             # A change of a tunable came first, and made a record of nothing but that.
-            checked(await connection.send(pack_command((b"HSET", key, *arguments))))
+            await self._write(0, *arguments)
+        elif there[b"id"] != self.pool_id:
+            await self._follow(there[b"id"])
         await self.mark_stripes(was_lost=True)
 
     async def _follow(self, identifier: bytes) -> None:
@@ -159,7 +160,7 @@ class PoolRecord:
 
         Its stripes are marked before they are known to be this pool's, so that no read takes their holes for zeros.
         """
-        for stripe, key in enumerate(self.keys.stripe_keys):
+        for key in self.keys.stripe_keys:
             checked(await self._nodes.of_key(key).send(pack_command((b"HSET", key, b"lost", 1))))
         checked(await self._nodes.of_key(self.keys.pool).send(pack_command((b"HSET", self.keys.pool, b"lost", 1))))
         self.pool_id = identifier
@@ -180,8 +181,11 @@ class PoolRecord:
 
     async def write_full(self, *, is_full: bool) -> None:
         """Say for all workers whether the pool is closed."""
-        command = pack_command((b"HSET", self.keys.pool, b"full", int(is_full)))
-        checked(await self._nodes.of_key(self.keys.pool).send(command))
+        await self._write(0, b"full", int(is_full))
+
+    async def _write(self, version_step: int, *pairs: bytes | int | str) -> int:
+        key = self.keys.pool
+        return int(await call_script(self._nodes.of_key(key), WRITE_RECORD, [key], [version_step, *pairs]))
 
     async def mark_stripes(self, *, was_lost: bool) -> None:
         """As `mark_stripe`, for all, and all at once."""
@@ -189,6 +193,15 @@ class PoolRecord:
         for outcome in await asyncio.gather(*marking, return_exceptions=True):
             if outcome is not None:
                 raise outcome
+
+    async def mark_lost_stripe(self, stripe: int) -> None:
+        """Make a stripe usable again that was found without the pool's identity.
+
+        The record comes first: were it gone as well, a service that starts would make another pool of the namespace,
+        and find this stripe to be of the old one.
+        """
+        await self.read_state()
+        await self.mark_stripe(stripe, was_lost=True)
 
     async def mark_stripe(self, stripe: int, *, was_lost: bool) -> None:
         """Put the pool's identity on a stripe that bears none; a stripe that bore it once lost its pages."""
@@ -203,9 +216,7 @@ class PoolRecord:
         """The configuration (JSON) of every type that has one."""
         flat = checked(await self._of_config(b"HGETALL", self.keys.config))
         return {
-            int(type_): text.decode()
-            for type_, text in zip(flat[::2], flat[1::2], strict=True)
-            if type_ != _CONFIG_ID
+            int(type_): text.decode() for type_, text in zip(flat[::2], flat[1::2], strict=True) if type_ != _CONFIG_ID
         }
 
     async def read_configuration(self, type_: int) -> str | None:
@@ -215,12 +226,16 @@ class PoolRecord:
 
     async def read_image_configuration(self, type_: int) -> tuple[str | None, bool]:
         """As `read_configuration`, and whether configurations were lost and nobody has accepted that."""
-        text, identifier = checked(await self._of_config(b"HMGET", self.keys.config, type_, _CONFIG_ID))
+        command = pack_command((b"HMGET", self.keys.config, type_, _CONFIG_ID))
+        text, identifier = checked(await self._nodes.of_key(self.keys.config, is_load=True).send(command))
         return None if text is None else text.decode(), identifier != self.pool_id
 
     async def write_configuration(self, type_: int, text: str) -> None:
         """Set a type's configuration."""
-        checked(await self._of_config(b"HSET", self.keys.config, type_, text))
+        try:
+            checked(await self._of_config(b"HSET", self.keys.config, type_, text))
+        except StoreFull as error:
+            raise BackendFull("Redis lacks the memory for the configuration.") from error
 
     async def delete_configuration(self, type_: int) -> None:
         """Forget a type's configuration."""

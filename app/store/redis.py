@@ -144,7 +144,7 @@ class RedisStore:
             else:
                 self.learn_totals(stripe, 0, 0)
         for stripe in unmarked:
-            await self.record.mark_stripe(stripe, was_lost=True)
+            await self.record.mark_lost_stripe(stripe)
         return total
 
     async def read_type(self, type_: int) -> Counters:
@@ -246,10 +246,7 @@ class SentChange:
                 *script,
                 5,
                 keys.chunk(stripe, type_, chunk),
-                keys.stripe_keys[stripe],
-                keys.runs(stripe, type_),
-                keys.maps(stripe, type_),
-                keys.types_keys[stripe],
+                *keys.beside_chunks(stripe, type_),
                 header,
                 store.record.pool_id,
                 type_,
@@ -269,9 +266,12 @@ class SentChange:
             BackendUnavailable: Redis is out of reach, or took too long; whether it was changed is not known, but it
                 will not be from now on.
         """
-        status, *rest = await self._settled(await self._reply)
+        reply = await self._reply
+        if type(reply) is not list:
+            reply = await self._settled(reply)
+        status, *rest = reply
         if status == Status.LOST:
-            await self._store.record.mark_stripe(self._stripe, was_lost=True)
+            await self._store.record.mark_lost_stripe(self._stripe)
             connection = self._store.nodes.stores(self._stripe)
             status, *rest = await self._settled(await self._resend(connection))
         if status == Status.DONE:
@@ -286,7 +286,5 @@ class SentChange:
         raise BackendUnavailable("Redis was reached too late.")
 
     async def _settled(self, reply: Reply) -> Any:
-        if type(reply) is list:
-            return reply
         nodes, key = self._store.nodes, self._store.keys.stripe_keys[self._stripe]
         return checked(await nodes.settle(reply, key, self._resend, begun_at=self._begun_at))

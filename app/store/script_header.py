@@ -7,6 +7,8 @@ from enum import IntEnum
 from struct import Struct
 from typing import Final
 
+from app.page.classify import Kind
+
 _HEADER: Final = Struct("<dIBBBBBQQQQQBBBBdBddd")
 _pack = _HEADER.pack
 
@@ -39,6 +41,15 @@ class ChunkChange:
     blobs: list[bytes] | tuple[bytes, ...] = ()
     blob_bytes: int = 0
     expected: bytes = b""
+
+    @property
+    def kind_of_one(self) -> Kind:
+        """The kind of the one page that is put."""
+        if self.zero_map:
+            return Kind.ZERO
+        if self.same_map:
+            return Kind.SAME
+        return Kind.RAW if self.raw_map else Kind.COMPRESSED
 
     @property
     def put_map(self) -> int:

@@ -72,12 +72,14 @@ def test_operations_are_named_described_and_tagged(document: dict[str, Any]) -> 
 
 
 def test_errors_are_problem_documents(document: dict[str, Any]) -> None:
-    """Every 4xx and 5xx with a body has the problem schema and an example for each code; 403 and 500 are everywhere."""
+    """Every 4xx and 5xx with a body has the problem schema and an example for each code; HEAD has no body."""
     for name, operation in operations(document):
         assert {"400", "403", "500", "503"} <= operation["responses"].keys(), name
         for status, response in operation["responses"].items():
             assert response["description"], (name, status)
-            if status >= "400":
+            if name.startswith("HEAD "):
+                assert "content" not in response, (name, status)
+            elif status >= "400":
                 assert response["content"].keys() == {"application/problem+json"}, (name, status)
                 media = response["content"]["application/problem+json"]
                 assert media["schema"] == {"$ref": "#/components/schemas/Problem"}
@@ -98,8 +100,13 @@ def test_references_lead_somewhere(document: dict[str, Any]) -> None:
     used = {node["$ref"] for node in nodes(document) if "$ref" in node}
     declared = {f"#/components/{kind}/{name}" for kind, parts in document["components"].items() for name in parts}
     assert used <= declared
-    idle = {name for name in declared - used if name.startswith("#/components/schemas/")}
-    assert not idle
+    assert not {name for name in declared - used if not name.startswith("#/components/securitySchemes/")}
+
+
+def test_a_call_that_is_open_says_so(document: dict[str, Any]) -> None:
+    """Every operation states whom it lets in; an empty list: anyone."""
+    for name, operation in operations(document):
+        assert bool(operation["security"]) == (name not in {"GET /livez", "GET /readyz"}), name
 
 
 def test_integers_have_a_width(document: dict[str, Any]) -> None:

@@ -179,7 +179,9 @@ def test_an_import_can_be_cancelled(pool_url: str, area: int, tmp_path: Path, mi
         async with AsyncClient(pool_url) as client:
             begun = asyncio.Event()
             task = asyncio.create_task(client.import_pages(source, area, progress=lambda *_: begun.set()))
-            await begun.wait()
+            waiting = asyncio.create_task(begun.wait())
+            await asyncio.wait({waiting, task}, return_when=asyncio.FIRST_COMPLETED)
+            assert waiting.done()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

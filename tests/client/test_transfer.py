@@ -149,7 +149,7 @@ def test_a_pool_that_fills_up(fake: FakeService, client: Client) -> None:
     """An import that is refused says how far it came."""
     fake.max_pages = 1000
     with pytest.raises(PoolFull) as caught:
-        client.import_pages(io.BytesIO(NOISE * 2000), 1)
+        client.import_pages(io.BytesIO(NOISE * 2000), 1, in_flight=1)
     assert caught.value.stored == 488
     assert "The 512 pages from 0 on were stored" in caught.value.__notes__[0]
 

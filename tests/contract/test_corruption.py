@@ -10,6 +10,7 @@ from tests.harness.area import Area
 from tests.harness.deployments import needs_image_view
 from tests.harness.frames import FrameKind
 from tests.harness.problems import check_problem
+from tests.harness.raw_http import request
 from tests.harness.redis_server import RedisServer
 from tests.harness.service import Service
 
@@ -202,13 +203,17 @@ def test_a_corrupt_page_can_be_replaced(area: Area, blobs: Blobs) -> None:
 
 
 @needs_image_view
-def test_a_corrupt_page_in_an_image(area: Area, blobs: Blobs) -> None:
-    """A corrupt page cuts an image's answer off, or is an error: it is never padded."""
-    area.configure(image_bytes=4 * 4096)
-    area.store(1, KINDS["raw"])
+@pytest.mark.parametrize("at", [1, 4000], ids=["in the first part", "in mid-stream"])
+def test_a_corrupt_page_in_an_image(area: Area, blobs: Blobs, at: int) -> None:
+    """A corrupt page cuts an image's answer off, or is an error where nothing was sent yet: it is never padded."""
+    area.configure(image_bytes=4096 * 4096)
+    area.store(at, KINDS["raw"])
     key, field, blob = blobs.only()
     blobs.write(key, field, blob[:-1] + bytes([blob[-1] ^ 1]))
     with area.service.raw() as raw:
-        raw.send(f"GET {area.image} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        answer = raw.received_before_close()
-    assert answer.startswith(b"HTTP/1.1 500 ") or len(answer.partition(b"\r\n\r\n")[2]) < 4 * 4096
+        raw.send(request("GET", area.image, None, "Connection: close"))
+        status, _ = raw.read_head()
+        body = raw.received_before_close()
+    assert status == 500 or (status == 200 and body == bytes(len(body)) and len(body) <= at * 4096)
+    response = area.client.get(area.image, headers={"Range": f"bytes={at * 4096}-"})
+    check_problem(response, 500, "page_corrupt")

@@ -46,6 +46,7 @@ def away(request: pytest.FixtureRequest, backend: RedisServer, area: Area) -> It
         backend.start()
     else:
         backend.resume()
+    until(lambda: area.put(0, RAW).status_code == 204, 10, "stores go in again")
     until(lambda: area.service.client.get("/readyz").status_code == 200, 10, "the service is ready again")
 
 

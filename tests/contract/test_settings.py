@@ -100,18 +100,45 @@ def test_replicas_share_a_pool(start_service: Start, start_redis) -> None:
     until(lambda: second.put(100, pages.incompressible()).status_code == 507, 1.5, "the limit holds at the other")
 
 
-@pytest.mark.parametrize(
-    "settings", [{"page_size": "8192"}, {"stripes": "32"}], ids=["another page size", "another layout"]
-)
-def test_a_pool_that_does_not_match(start_service: Start, start_redis, settings: dict[str, str]) -> None:
-    """The pool records page size and layout: a service that does not match refuses to start and says why."""
+def test_a_pool_of_another_page_size(start_service: Start, start_redis) -> None:
+    """The pool records its page size: a service that does not match refuses to start and says why."""
     url = start_redis().url
     area = Area(start_service(redis_url=url), 1)
     area.store(0, BODY[1])
     with pytest.raises(DidNotStart) as refused:
-        start_service(redis_url=url, **settings)
-    assert next(iter(settings)).replace("_", " ").rstrip("s") in str(refused.value).lower().replace("_", " ")
+        start_service(redis_url=url, page_size="8192")
+    assert "page size" in str(refused.value).lower().replace("_", " ")
     assert area.load(0) == BODY[1]
+
+
+@pytest.mark.parametrize(("field", "value"), [("format", "2"), ("layout", "another")])
+def test_a_pool_of_another_making(start_service: Start, start_redis, field: str, value: str) -> None:
+    """The pool records its format number and layout: a service that does not match refuses to start and says why."""
+    backend = start_redis()
+    service = start_service(redis_url=backend.url)
+    Area(service, 1).store(0, BODY[1])
+    service.stop()
+    with backend.client() as client:
+        assert client.hset("pagepool:pool", field, value) == 0, "the field was not there before"
+    with pytest.raises(DidNotStart) as refused:
+        start_service(redis_url=backend.url)
+    assert field in str(refused.value).lower()
+
+
+def test_the_layout_of_a_pool_is_the_pools(start_service: Start, start_redis) -> None:
+    """PAGEPOOL_STRIPES is for a new pool: a pool that is there is read as it was made, or refused."""
+    url = start_redis().url
+    first = Area(start_service(redis_url=url, stripes="16"), 1)
+    first.store(0, *BODY)
+    try:
+        second = Area(start_service(redis_url=url, stripes="32"), 1)
+    except DidNotStart as refused:
+        assert "stripes" in str(refused).lower()
+    else:
+        assert second.load_pages(0, 40) == BODY
+        second.store(5000, *BODY)
+        assert first.load_pages(5000, 40) == BODY
+        assert second.service.audit().returncode == 0
 
 
 def test_two_services_on_one_data_directory(start_service: Start) -> None:

@@ -114,7 +114,7 @@ class Service:
         def is_ready() -> bool:
             assert self.process is not None
             if self.process.poll() is not None:
-                raise DidNotStart(self.log_text())
+                raise DidNotStart(self.log_text()[-2000:])
             try:
                 # Knocks first: a connection that fails on a Unix socket is one that httpcore leaves open.
                 self.raw().close()

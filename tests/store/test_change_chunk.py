@@ -1,0 +1,196 @@
+"""change_chunk.lua against a model in Python: replies, pages, every counter and every index."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.store.chunk import check_word
+from app.store.keys import KeySchema
+from app.store.script_header import ChunkChange, Room, pack_header
+from app.store.scripts import CHANGE_CHUNK
+from tests.faults.recount import recount
+from tests.harness.redis_server import RedisServer
+from tests.store.chunk_model import LACKS_MEMORY, Order, Outcome, PoolModel
+
+NAMESPACE = "script"
+UUID = b"a" * 32
+KEYS = KeySchema(NAMESPACE, 2)
+LOW_WORD = 0xFFFF_FFFF
+
+
+class Pool:
+    """A pool of two stripes, and the script on it."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self.client = client
+
+    def clear(self) -> None:
+        """An empty pool."""
+        self.client.flushall()
+        for key in KEYS.stripe_keys:
+            self.client.hset(key, "id", UUID)
+
+    def run(self, order: Order) -> tuple[Outcome, tuple[int, int]]:
+        """Run the script; its answer, and the stripe's pages and bytes that it tells."""
+        change = ChunkChange(order.type, order.chunk, expected=order.expected)
+        change.blobs = [blob for index in sorted(order.puts) if (blob := order.blob(index))]
+        change.blob_bytes = sum(map(len, change.blobs))
+        change.drop_map = sum(1 << index for index in order.drops)
+        for index, (kind, _) in order.puts.items():
+            for name in ["zero_map"] if kind == "zero" else ["blob_map", *([f"{kind}_map"] * (kind != "compressed"))]:
+                setattr(change, name, getattr(change, name) | 1 << index)
+        room = None
+        if order.headroom is not None:
+            room = Room(order.headroom, order.reopen, order.page_room, order.is_closed)
+        header = pack_header(
+            change,
+            deadline=0.0 if order.is_late else (time.time() + 60) * 1e6,
+            check=check_word(order.type, order.chunk),
+            place=order.chunk % 64,
+            room=room,
+            refuse=order.refuse,
+            keep=order.keep,
+        )
+        stripe = KEYS.stripe_of(order.type, order.chunk)
+        try:
+            reply = self.client.eval(
+                CHANGE_CHUNK.text,
+                5,
+                KEYS.chunk(stripe, order.type, order.chunk),
+                KEYS.stripe_keys[stripe],
+                KEYS.runs(stripe, order.type),
+                KEYS.maps(stripe, order.type),
+                KEYS.types_keys[stripe],
+                header,
+                b"another" if order.is_lost else UUID,
+                order.type,
+                order.chunk // 64,
+                order.expected,
+                *change.blobs,
+            )
+        except redis.exceptions.OutOfMemoryError:
+            return Outcome(LACKS_MEMORY), (0, 0)
+        if reply[0]:
+            return Outcome(reply[0]), (0, 0)
+        _, pages_, bytes_, dropped, *rest = reply
+        if not rest:
+            return Outcome(0, dropped), (pages_, bytes_)
+        closed, hits, *words = rest
+        maps = [(high & LOW_WORD) << 32 | low & LOW_WORD for low, high in (words[:2], words[2:])]
+        return Outcome(0, dropped, bool(closed), hits, *maps), (pages_, bytes_)
+
+
+@pytest.fixture
+def pool(server: RedisServer) -> Iterator[Pool]:
+    """An empty pool on each version of Redis."""
+    with server.client() as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        pool = Pool(client)
+        pool.clear()
+        yield pool
+        client.config_set("maxmemory", 0)
+
+
+indexes = st.sampled_from([0, 1, 2, 30, 31, 32, 33, 62, 63])
+page_kinds = st.tuples(st.sampled_from(["zero", "same", "compressed", "raw"]), st.integers(0, 2))
+amounts = st.one_of(st.just(float("inf")), st.integers(-5000, 20_000).map(float))
+
+
+@st.composite
+def orders(draw: st.DrawFn) -> Order:
+    """A change of one of a few chunks, so that changes meet."""
+    order = Order(
+        draw(st.sampled_from([1, 2])),
+        draw(st.sampled_from([0, 1, 31, 63, 64, 200])),
+        draw(st.dictionaries(indexes, page_kinds, max_size=6)),
+        is_late=draw(st.integers(0, 19)) == 0,
+        is_lost=draw(st.integers(0, 19)) == 0,
+        lacks_memory=draw(st.integers(0, 4)) == 0,
+    )
+    if draw(st.booleans()) or not order.puts:
+        order.drops = frozenset(draw(st.sets(indexes, min_size=1, max_size=6)) - {*order.puts}) or frozenset({5})
+    mode = draw(st.sampled_from(["plain", "exact", "refuse"]))
+    if mode != "plain":
+        order.headroom, order.reopen = draw(amounts), draw(amounts)
+        order.page_room = draw(st.sampled_from([float("inf"), -1.0, 0.0, 1.0, 2.0]))
+        order.is_closed = draw(st.booleans())
+        order.refuse = mode == "refuse"
+        order.keep = draw(st.booleans())
+    return order
+
+
+conditions = st.sampled_from(["", "", "", "as it is", "absent", "zero", "another"])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(orders(), conditions), min_size=1, max_size=25))
+def test_script_does_what_the_model_does(pool: Pool, steps: list[tuple[Order, str]]) -> None:
+    """Every answer, page, counter and index is the model's, whatever came before, with and without memory."""
+    pool.clear()
+    model = PoolModel()
+    lacks_memory = False
+    for order, condition in steps:
+        if condition and len({*order.puts, *order.drops}) == 1:
+            [index] = {*order.puts, *order.drops}
+            states = {"as it is": model.state(order.type, order.offset(index)), "absent": b"a", "zero": b"z"}
+            order.expected = states.get(condition, b"\x01" * 8)
+        if order.lacks_memory != lacks_memory:
+            lacks_memory = order.lacks_memory
+            pool.client.config_set("maxmemory", int(lacks_memory))
+        outcome, stripe = pool.run(order)
+        assert outcome == model.apply(order)
+        if outcome.status == 0:
+            home = KEYS.stripe_of(order.type, order.chunk)
+            addresses = [key for key in model.held if KEYS.stripe_of(key[0], key[1] // 64) == home]
+            assert stripe == model.totals(addresses)
+    pool.client.config_set("maxmemory", 0)
+    counted = recount(pool.client, NAMESPACE)
+    assert not counted.differences
+    assert not counted.corrupt
+    assert counted.pages == model.held
+
+
+def test_a_whole_chunk_of_each_kind(pool: Pool) -> None:
+    """All 64 pages of a chunk at once, in each kind over each other, and none left in the end."""
+    model = PoolModel()
+    for kind in ("raw", "zero", "compressed", "same", "raw", "zero"):
+        order = Order(3, 7, {index: (kind, index % 3) for index in range(64)})
+        assert pool.run(order)[0] == model.apply(order)
+        counted = recount(pool.client, NAMESPACE)
+        assert (counted.differences, counted.pages) == ([], model.held)
+    order = Order(3, 7, {}, frozenset(range(64)))
+    assert pool.run(order)[0].dropped == 64
+    assert {key[: len(NAMESPACE) + 3] for key in pool.client.keys()} == {b"script:s:"}
+
+
+def test_zero_pages_leave_a_small_hash(pool: Pool) -> None:
+    """A chunk whose last blob went is a listpack again: a hash never shrinks back by itself."""
+    pool.run(Order(1, 0, {index: ("raw", 0) for index in range(64)}))
+    pool.run(Order(1, 0, {index: ("zero", 0) for index in range(64)}))
+    key = KEYS.chunk(KEYS.stripe_of(1, 0), 1, 0)
+    assert pool.client.object("encoding", key) == b"listpack"
+    assert pool.client.hkeys(key) == [b"m"]
+
+
+def test_without_memory_nothing_is_half_done(pool: Pool) -> None:
+    """A store that Redis refuses for lack of memory changes nothing; what frees memory goes on."""
+    model = PoolModel()
+    for order in (Order(1, 0, {0: ("raw", 0), 1: ("zero", 0)}), Order(1, 1, {5: ("same", 0)})):
+        assert pool.run(order)[0] == model.apply(order)
+    pool.client.config_set("maxmemory", 1)
+    for order in (
+        Order(1, 0, {0: ("raw", 1), 1: ("raw", 2)}, lacks_memory=True),
+        Order(9, 0, {0: ("raw", 1)}, lacks_memory=True),
+        Order(1, 0, {0: ("raw", 1), 1: ("zero", 0)}, lacks_memory=True, refuse=True),
+        Order(9, 0, {0: ("zero", 0)}, lacks_memory=True),
+        Order(1, 1, {}, frozenset({5}), lacks_memory=True),
+    ):
+        assert pool.run(order)[0] == model.apply(order)
+        counted = recount(pool.client, NAMESPACE)
+        assert (counted.differences, counted.pages) == ([], model.held)
