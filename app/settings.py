@@ -46,7 +46,13 @@ class CompressorName(StrEnum):
 class Settings(BaseSettings):
     """One frozen object, read once when a process starts."""
 
-    model_config = SettingsConfigDict(env_prefix="PAGEPOOL_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="PAGEPOOL_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,  # PAGEPOOL_REDIS_URL may bear a password
+    )
 
     # Where it listens
     host: str = Field("127.0.0.1", description="Address to listen on.")

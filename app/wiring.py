@@ -57,8 +57,10 @@ class ProcessContext:
             stack.callback(telemetry.close)
             stack.push_async_callback(nodes.close)
             await nodes.start()
-            if not await nodes.wait_reachable(settings.redis_timeout):
-                raise StartupRefused(f"Redis cannot be reached: {nodes.last_error}")
+            while not await nodes.wait_reachable(settings.redis_timeout):
+                # A worker that is started again while Redis is away must not end a service that has worked before.
+                if worker is None or not worker.is_restart:
+                    raise StartupRefused(f"Redis cannot be reached: {nodes.last_error}")
             record = await _open_record(nodes, settings)
             store = RedisStore(nodes, record)
             if worker is None or worker.writes_tunables:
@@ -113,7 +115,11 @@ def _given_nodes(settings: Settings) -> Nodes:
     try:
         return nodes_of(settings.redis_url.get_secret_value(), settings)
     except ValueError as error:
-        raise StartupRefused(str(error)) from error
+        # What urllib says quotes the URL, where a password may stand: neither its words nor its traceback are shown.
+        said = str(error)
+        if not said.startswith("PAGEPOOL_"):
+            said = "PAGEPOOL_REDIS_URL is malformed: in user and password, : / ? # @ must be percent-encoded"
+        raise StartupRefused(said) from None
 
 
 async def _nodes(settings: Settings, worker: WorkerContext | None, stack: AsyncExitStack) -> Nodes:

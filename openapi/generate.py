@@ -28,11 +28,12 @@ def _python(folder: Path) -> None:
 
 def _typescript(folder: Path) -> None:
     tools.run(
-        *tools.node_program("openapi-ts"),
-        *("--input", DOCUMENT, "--output", folder / "src", "--no-log-file", "--silent"),
-        *("--plugins", "@hey-api/client-fetch", "@hey-api/typescript", "@hey-api/sdk"),
+        *(*tools.node_program("openapi-ts"), "--file", HERE / "typescript" / "config.mjs", "--no-log-file", "--silent"),
         cwd=HOME / "node",
     )
+    for name in ("package.json", "tsconfig.json"):
+        shutil.copy(HERE / "typescript" / name, folder)
+    tools.run(*tools.node_program("tsc"), "--project", folder)
 
 
 def _java(folder: Path) -> None:
@@ -45,7 +46,7 @@ def _java(folder: Path) -> None:
 
 GENERATORS: Final[dict[str, tuple[Callable[[Path], None], tuple[str, ...]]]] = {
     "python": (_python, ("python.yaml", "requirements.lock")),
-    "typescript": (_typescript, ("package-lock.json",)),
+    "typescript": (_typescript, ("package-lock.json", "typescript")),
     "java": (_java, ("java.yaml", "requirements.lock")),
 }
 """For each language, what generates, and the files beside the description that decide what comes out."""
@@ -61,11 +62,12 @@ def generate(language: str) -> Path:
     make, inputs = GENERATORS[language]
     folder = SDK / language
     mark = tools.digest(DOCUMENT, Path(__file__), *(HERE / name for name in inputs))
-    if not tools.is_made_from(folder, mark):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        make(folder)
-        tools.set_mark(folder, mark)
+    with tools.alone():
+        if not tools.is_made_from(folder, mark):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            make(folder)
+            tools.set_mark(folder, mark)
     return folder
 
 

@@ -15,8 +15,10 @@ def lint() -> None:
         NotHere: there is no Node.
         RuntimeError: there are some; the message lists them.
     """
+    with tools.alone():
+        redocly = tools.node_program("redocly")
     tools.run(
-        *tools.node_program("redocly"),
+        *redocly,
         *("lint", "--config", HERE / "redocly.yaml", "--format", "stylish", DOCUMENT),
         REDOCLY_SUPPRESS_UPDATE_NOTICE="true",
         REDOCLY_TELEMETRY="off",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -16,7 +19,8 @@ HOME: Final = ROOT / ".venv" / "sdk-tools"
 DOCUMENT: Final = HERE / "openapi.json"
 RELEASED: Final = HERE / "released.json"
 
-_DEBIAN_JARS: Final = ("httpclient5", "httpcore5", "httpcore5-h2", "jakarta-annotation-api", "slf4j-api")
+_OLDEST_NODE: Final = 20
+_DEBIAN_JARS: Final = ("httpclient5", "httpcore5", "httpcore5-h2", "jakarta-annotation-api")
 _JARS: Final = Path(os.environ.get("PAGEPOOL_SDK_JARS", "/usr/share/java"))
 """Where the Java SDK's libraries lie; Debian's place by default."""
 
@@ -31,7 +35,7 @@ def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> None:
     Raises:
         RuntimeError: it failed; the message is what it printed.
     """
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - only what this module names is run
         command,
         cwd=cwd,
         env={**os.environ, **environment},
@@ -43,6 +47,15 @@ def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> None:
     )
     if done.returncode:
         raise RuntimeError(f"{Path(command[0]).name} ended with {done.returncode}:\n{done.stdout[-6000:]}")
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep other processes from installing and generating meanwhile."""
+    HOME.mkdir(parents=True, exist_ok=True)
+    with (HOME / ".lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def digest(*paths: Path) -> str:
@@ -79,13 +92,14 @@ def node_program(name: str) -> list[str | Path]:
 
     Raises:
         NotHere: there is no Node, or it is too old.
+        RuntimeError: npm could not install it.
     """
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         raise NotHere("there is no node and npm on PATH")
-    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    if int(version.removeprefix("v").partition(".")[0]) < 20:
-        raise NotHere(f"Node 20 or newer is needed, not {version}")
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout  # noqa: S603
+    if int(version.removeprefix("v").partition(".")[0]) < _OLDEST_NODE:
+        raise NotHere(f"Node {_OLDEST_NODE} or newer is needed, not {version.strip()}")
     folder, files = HOME / "node", (HERE / "package.json", HERE / "package-lock.json")
     mark = digest(*files)
     if not is_made_from(folder, mark):

@@ -29,12 +29,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--model-examples", type=int, default=6, help="Histories that the model-based test tries.")
     group.addoption("--model-steps", type=int, default=40, help="Steps in each of them.")
     group.addoption("--model-shrink", action="store_true", help="Shrink a history that fails; takes minutes.")
+    group.addoption("--soak", action="store_true", help="Run the tests marked `soak`, too.")
     group.addoption("--schemathesis-examples", type=int, default=6, help="Cases an operation that schemathesis tries.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "smoke: also runs on the combinations of every run, beside the default one")
     config.addinivalue_line("markers", "combination(*names): runs on these combinations and no other")
+    config.addinivalue_line("markers", "soak: takes long; runs with --soak only")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -73,6 +75,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for index, item in enumerate(of_one)
         if index * SMOKE_CASES // len(of_one) == (index - 1) * SMOKE_CASES // len(of_one)
     }
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.hookimpl(tryfirst=True, specname="pytest_collection_modifyitems")
+def leave_out_soak(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without --soak, leave out what takes long."""
+    if config.getoption("--soak"):
+        return
+    left_out = {item for item in items if item.get_closest_marker("soak") is not None}
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
 

@@ -63,6 +63,8 @@ def test_transcript(service: Service, tmp_path: Path):
         if "/metrics" in command:
             continue  # the pool of the tests holds other pages too
         command = command.replace("http://127.0.0.1:8000", str(service.client.base_url).rstrip("/"))
-        run = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+        run = subprocess.run(
+            ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
+        )
         pattern = re.escape(expected.strip()).replace("…", "[^\n]+?")
         assert re.fullmatch(pattern, run.stdout.replace("\r", "").strip()), (command, run.stdout, run.stderr)

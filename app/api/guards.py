@@ -168,7 +168,7 @@ def check_host(values: Sequence[bytes], http_version: str, allowed: AllowedHosts
     """
     if len(values) == 1:
         allowed.check(values[0])
-    elif values or http_version not in {"1.0", "0.9"}:
+    elif values or http_version != "1.0":
         raise BadHeader("A request must bear exactly one Host header.")
 
 

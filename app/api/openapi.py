@@ -194,9 +194,7 @@ def build(app: FastAPI) -> Json:
             _finish_operation(operation, has_body=method != "head")
     used = json.dumps(document["paths"])
     components["headers"] = {
-        header.key: header.describe()
-        for header in HEADERS.values()
-        if f'"#/components/headers/{header.key}"' in used
+        header.key: header.describe() for header in HEADERS.values() if f'"#/components/headers/{header.key}"' in used
     }
     _tidy(document)
     return document

@@ -56,7 +56,7 @@ CLIENT_GONE = 499
 """The status that metrics and the access log show where the client left before an answer began."""
 
 ALWAYS_ANSWERED = frozenset({"/livez", "/readyz", "/metrics"})
-"""Paths that are not refused for the number of requests under way: what an operator looks at when there are many."""
+"""Paths outside the bound on requests under way: what an operator looks at when there are many."""
 
 _log = logging.getLogger("pagepool.api")
 
@@ -100,12 +100,13 @@ class RequestMiddleware:
         telemetry = _telemetry(scope)
         restore = REQUEST_ID.set(request_id.decode())
         telemetry.cells[REQUESTS_IN_FLIGHT] += 1
-        self._requests += 1
+        is_bounded = scope["path"] not in ALWAYS_ANSWERED
+        self._requests += is_bounded
         try:
             await self._run(scope, receive, sender)
         finally:
             seconds = perf_counter() - started
-            self._requests -= 1
+            self._requests -= is_bounded
             telemetry.cells[REQUESTS_IN_FLIGHT] -= 1
             telemetry.observe_request(_operation(scope, sender.status), sender.status, seconds)
             if self._access_log:

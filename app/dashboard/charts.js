@@ -109,7 +109,7 @@ class Chart {
       path.setAttribute("d", runs.map((run) => `M${run.join("L")}`).join(""));
       area?.setAttribute("d", runs.map((run) => `M${run[0].split(",")[0]},${HEIGHT}L${run.join("L")}L${run.at(-1).split(",")[0]},${HEIGHT}Z`).join(""));
     }
-    const scale = this.#spec.isLatency ? "1 ms, 100 ms" : this.#spec.format(top);
+    const scale = this.#spec.isLatency ? "rules at 1 and 100 ms" : this.#spec.format(top);
     setText(this.#scale, points.length ? scale : "");
     this.#drawHead(points, now, x);
   }

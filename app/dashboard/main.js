@@ -42,6 +42,7 @@ async function poll() {
     if (pool) pageSize = pool.page_size;
     if (pool && round++ % TYPES_EVERY === 0) await types.refresh();
     map.tick();
+    if (isPaused) return;
     setLink(pool ? "live" : "away", pool ? "live" : "Redis is out of reach");
   } catch (error) {
     fail(error);

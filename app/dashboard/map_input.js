@@ -9,7 +9,10 @@ const DRAG_PIXELS = 4;
 
 /** Let `map` (a PageMap) be steered on its canvas and its strip, and by the buttons beside. */
 export function steer(map, canvas, strip) {
-  const middle = () => map.pageOf(map.cursor >= 0 ? map.cursor : Math.floor(map.view.cellCount / 2 + map.view.columns / 2));
+  const middle = () => {
+    const { from, pages } = map.view;
+    return map.page >= from && map.page < from + pages ? map.page : from + pages / 2;
+  };
   byId("map-in").addEventListener("click", () => map.zoom(-1, middle()));
   byId("map-out").addEventListener("click", () => map.zoom(1, middle()));
   byId("map-fit").addEventListener("click", () => map.fit());
@@ -39,7 +42,8 @@ function listenToKeys(map, canvas, middle) {
   canvas.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const { view } = map;
-    const step = (cells) => () => map.setCursor(map.cursor < 0 ? view.from : map.pageOf(map.cursor) + cells * view.size, true);
+    const cellStart = map.page - (map.page % view.size);
+    const step = (cells) => () => map.setCursor(map.page < 0 ? view.from : cellStart + cells * view.size, true);
     const moves = {
       ArrowLeft: step(-1),
       ArrowRight: step(1),

@@ -29,7 +29,8 @@ export class PageMap {
   #loadedNumbers = "";
   #cells = new Cells(0, 1, 0);
   #whole = null;
-  #cursor = -1;
+  /** The page that the cursor is on; -1: there is none. */
+  #page = -1;
   #hover = -1;
   #abort = new AbortController();
   #width = 0;
@@ -50,8 +51,12 @@ export class PageMap {
     return this.#view;
   }
 
-  get cursor() {
-    return this.#cursor;
+  get page() {
+    return this.#page;
+  }
+
+  get #cursor() {
+    return this.#page >= this.#view.from && this.#page < this.#view.from + this.#view.pages ? Math.floor((this.#page - this.#view.from) / this.#view.size) : -1;
   }
 
   /** Show a type, or learn its numbers anew: the map is loaded again when they differ. */
@@ -63,7 +68,7 @@ export class PageMap {
     if (type === this.#type) return;
     this.#type = type;
     this.#whole = null;
-    this.#cursor = this.#hover = -1;
+    this.#page = this.#hover = -1;
     this.#cells = new Cells(0, 1, 0);
     this.#view.end = 0;
     setText(byId("map-type"), `type ${type}`);
@@ -119,7 +124,7 @@ export class PageMap {
     const before = this.#view.from;
     const target = Math.max(0, Math.min(page, this.#view.end - 1));
     this.#view.reveal(target);
-    this.#cursor = Math.floor((target - this.#view.from) / this.#view.size);
+    this.#page = target;
     if (this.#view.from !== before) this.moved();
     this.draw();
     if (isSpoken) setText(byId("map-said"), sentence(this.#cell()));
@@ -127,31 +132,22 @@ export class PageMap {
 
   zoom(steps, page) {
     if (!this.#view.end) return;
-    const kept = this.#cursor >= 0 ? this.pageOf(this.#cursor) : -1;
+    this.#hover = -1;
     this.#view.zoom(steps, page);
-    this.#keepCursor(kept);
     this.moved();
   }
 
   pan(rows) {
-    const kept = this.#cursor >= 0 ? this.pageOf(this.#cursor) : -1;
     const before = this.#view.from;
+    this.#hover = -1;
     this.#view.pan(rows);
-    this.#keepCursor(kept);
     if (this.#view.from !== before) this.moved();
   }
 
   fit() {
-    const kept = this.#cursor >= 0 ? this.pageOf(this.#cursor) : -1;
-    this.#view.fit();
-    this.#keepCursor(kept);
-    this.moved();
-  }
-
-  #keepCursor(page) {
-    const cell = Math.floor((page - this.#view.from) / this.#view.size);
-    this.#cursor = page >= 0 && cell >= 0 && cell < this.#view.cellCount ? cell : -1;
     this.#hover = -1;
+    this.#view.fit();
+    this.moved();
   }
 
   #inside(cell) {
@@ -167,7 +163,7 @@ export class PageMap {
       const page = this.#view.from;
       const wasWhole = this.#view.isWhole;
       this.#view.grid = grid;
-      this.#cursor = this.#hover = -1;
+      this.#hover = -1;
       if (wasWhole) this.#view.fit();
       else this.#view.moveTo(page);
       if (this.#type !== null) this.moved();

@@ -33,6 +33,7 @@ from app.page.codec import (
 from app.page.frames import encode_frames, scan
 from app.pool.base import Page, PoolBase
 from app.pool.changes import Extent, drops, put_one, puts
+from app.pool.patience import ensure_time
 from app.pool.preconditions import Preconditions, etag_of
 from app.store.base import StateChanged
 from app.store.chunk import kind_of_page, unpack
@@ -208,14 +209,17 @@ class Pages(PoolBase):
             PreconditionFailed: they do not; nothing was changed.
             Refused, BackendUnavailable: as `store`.
         """
+        started = perf_counter()
         encoded = self._state.encoder.encode(page, type_, offset)
         for _ in range(MAX_ATTEMPTS):
             current, state = await self._look_up(type_, offset)
             if not conditions.allow_change(None if current is None else etag_of(current.digest)):
                 raise PreconditionFailed("The page that is there does not meet the precondition.")
+            ensure_time(started)
             try:
                 await self._store_encoded(type_, EncodedPages.of_one(offset, encoded), state)
             except StateChanged:
+                ensure_time(started)
                 continue
             return encoded
         raise Overloaded("The page changes too often to be compared and swapped.")
@@ -254,6 +258,7 @@ class Pages(PoolBase):
         return page
 
     async def _remove_checked(self, type_: int, offset: int, conditions: Preconditions) -> Page:
+        started = perf_counter()
         [change] = drops(type_, [(offset, 1)])
         for _ in range(MAX_ATTEMPTS):
             page, change.expected = await self._look_up(type_, offset)
@@ -261,9 +266,11 @@ class Pages(PoolBase):
                 raise PageMissing("The page is absent.", missing=[[offset, 1]])
             if not conditions.allow_change(etag_of(page.digest)):
                 raise PreconditionFailed("The page that is there does not meet the precondition.")
+            ensure_time(started)
             try:
                 await self._stores.drop([change])
             except StateChanged:
+                ensure_time(started)
                 continue
             self._cells[INVALIDATES] += 1
             return page

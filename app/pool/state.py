@@ -11,6 +11,7 @@ from app.errors import BackendUnavailable, PagepoolError
 from app.page.codec import Encoder
 from app.pool.admission import LOOK_BYTES, Gate, Totals, Verdict, decide, gate_after, reopen_bytes, room
 from app.pool.parameters import Parameters
+from app.store.base import StoreFull
 from app.store.keys import CHUNK_PAGES
 from app.store.record import PoolRecord
 from app.store.redis import RedisStore
@@ -82,9 +83,14 @@ class PoolState:
             await asyncio.sleep(WATCH_SECONDS)
             try:
                 await self.look_at_record()
-            except PagepoolError as error:
+            except (PagepoolError, StoreFull) as error:
                 if not self._was_failing:
-                    logger.warning("the pool's record cannot be read: %s", error.detail)
+                    logger.warning("the pool's record cannot be read: %s", error)
+                self._was_failing = True
+            except Exception:
+                # Whatever it was, tunables have to be followed from the next look on.
+                if not self._was_failing:
+                    logger.exception("Unforeseen failure")
                 self._was_failing = True
             else:
                 self._was_failing = False

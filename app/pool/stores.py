@@ -9,6 +9,7 @@ from app.errors import BackendFull, BackendUnavailable, MetadataFull, Overloaded
 from app.page.classify import Kind
 from app.pool.admission import Gate, Verdict
 from app.pool.changes import offsets_in, runs_of
+from app.pool.patience import ensure_time
 from app.pool.state import PoolState
 from app.store.base import ChangeResult, StateChanged, StoreFull
 from app.store.redis import RedisStore, SentChange
@@ -95,7 +96,7 @@ class Stores:
         """
         started = perf_counter()
         refusals = _Refusals()
-        failure = await self._put_many(changes, refusals, keep=keep)
+        failure = await self._put_many(changes, refusals, started, keep=keep)
         self._observe(_STORE_SERIES, perf_counter() - started)
         if failure is not None:
             raise failure
@@ -103,7 +104,7 @@ class Stores:
             raise refusals.error(sum(change.put_map.bit_count() for change in changes))
 
     async def _put_many(
-        self, changes: Sequence[ChunkChange], refusals: _Refusals, *, keep: bool
+        self, changes: Sequence[ChunkChange], refusals: _Refusals, started: float, *, keep: bool
     ) -> PagepoolError | None:
         """Send what surely fits, then the rest page by page; the first error that a change ended with."""
         sent: list[SentChange] = []
@@ -115,6 +116,7 @@ class Stores:
                 verdict = self._state.decide(change.blob_bytes, change.put_map.bit_count())
                 if verdict is Verdict.LOOK:
                     await self._state.look()
+                    ensure_time(started)
                     verdict = self._state.decide(change.blob_bytes, change.put_map.bit_count())
                 if verdict is Verdict.EXACT:
                     break
@@ -127,7 +129,7 @@ class Stores:
         for change, pending in zip(changes, sent, strict=False):
             failure = await self._finish(change, pending, refusals, keep=keep) or failure
         if failure is None and remaining:
-            await self._put_exactly(remaining, refusals, keep=keep, is_whole=not sent)
+            await self._put_exactly(remaining, refusals, started, keep=keep, is_whole=not sent)
         return failure
 
     def _begin(self, change: ChunkChange) -> SentChange:
@@ -154,7 +156,7 @@ class Stores:
         return None
 
     async def _put_exactly(
-        self, changes: Sequence[ChunkChange], refusals: _Refusals, *, keep: bool, is_whole: bool
+        self, changes: Sequence[ChunkChange], refusals: _Refusals, started: float, *, keep: bool, is_whole: bool
     ) -> None:
         """Let the script admit page by page, one change at a time, after a fresh look.
 
@@ -163,8 +165,10 @@ class Stores:
         state = self._state
         async with state.exact_turn:
             try:
+                ensure_time(started)
                 await state.look()
                 for change in changes:
+                    ensure_time(started)
                     try:
                         result = await self._store.change(change, state.room(), keep=keep)
                     except StoreFull:

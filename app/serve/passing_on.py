@@ -83,7 +83,7 @@ class InnerProtocol(HttpToolsProtocol):
             except HttpParserUpgrade as upgrade:
                 at += upgrade.args[0] - len(piece)  # no other protocol is spoken here: the next request follows
             except HttpParserError:
-                self._end_with(self._head_fault or BadRequest("This is no HTTP/1.1 request."))
+                self._end_with(self._head_fault or BadRequest("This is no request of HTTP/1.1."))
             else:
                 if self._is_in_head and self._head_bytes > self._max_header_bytes:
                     self._end_with(HeadTooLarge("The request's head is too long."))

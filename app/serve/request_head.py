@@ -60,10 +60,10 @@ class FieldBlock:
 
 def fault_of_unfinished_head(buffer: bytes, max_bytes: int) -> PagepoolError | None:
     """Why no more of it needs to come; None: it may yet become the head of a request."""
+    if _NO_HEAD.search(buffer):
+        return BadRequest("This is no request of HTTP/1.1.")
     if len(buffer) > max_bytes:
         return HeadTooLarge("The request's head is too long.")
-    if _NO_HEAD.search(buffer):
-        return BadRequest("This is no HTTP/1.1 request.")
     return None
 
 

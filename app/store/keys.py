@@ -35,7 +35,8 @@ STRIPES_CLUSTER: Final = 1024
 
 _REMEMBERED_KEYS: Final = 4096
 _TYPE_FACTOR: Final = 0x9E37_79B1
-"""Spreads the first runs of many small types over the stripes."""
+_TYPE_SHIFT: Final = 20
+"""Spread the first runs of many small types over the stripes, types that are multiples of 1024 as well."""
 
 
 def slot_of_key(key: bytes) -> int:
@@ -80,7 +81,7 @@ class KeySchema:
 
     def stripe_of(self, type_: int, chunk: int) -> int:
         """The stripe of a chunk: neighbouring runs lie in neighbouring stripes."""
-        return (type_ * _TYPE_FACTOR + (chunk >> RUN_SHIFT)) % self.stripes
+        return ((type_ * _TYPE_FACTOR >> _TYPE_SHIFT) + (chunk >> RUN_SHIFT)) % self.stripes
 
     def stripes_of_runs(self, type_: int, first: int, last: int) -> Sequence[int]:
         """The stripes that hold the runs from `first` to `last` of a type."""

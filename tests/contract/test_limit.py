@@ -153,6 +153,30 @@ def test_raising_the_limit_opens(area: Area, limit, tune) -> None:
     assert area.service.pool()["state"] == "open"
 
 
+def test_lifting_the_limit_opens_for_good(area: Area, limit, tune) -> None:
+    """A pool that opened when its limit was lifted closes again when a store finds a limit reached, and not before."""
+    area.store(0, *RAW[:5])
+    tune(max_pool_bytes=1)
+    check_problem(area.put(9, RAW[9]), 507, "pool_full")
+    tune(max_pool_bytes=0)
+    area.store(9, RAW[9])
+    limit(1, 0, 50)
+    assert area.service.pool()["state"] == "open"
+    area.store(10, RAW[10])
+    check_problem(area.put(11, RAW[11]), 507, "pool_full")
+
+
+def test_a_pool_that_opened_stays_open_under_another_limit(area: Area, limit) -> None:
+    """A pool that fell to its threshold is open: a change of the limit alone does not close it."""
+    limit(10, 0, 50)
+    assert fill(area) == 10
+    area.delete(0, count=6)
+    assert area.service.pool()["state"] == "open"
+    limit(1, 0, 50)
+    assert area.service.pool()["state"] == "open"
+    area.store(20, RAW[20])
+
+
 def test_lowering_the_limit_drops_nothing(area: Area, tune) -> None:
     """A limit below what is held refuses new pages and keeps the old."""
     area.store(0, *RAW[:20])

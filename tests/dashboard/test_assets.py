@@ -46,7 +46,7 @@ def test_no_file_names_another_host_or_carries_inline_code() -> None:
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", page)
 
 
-@pytest.mark.parametrize("name", ["index.html", "nothing.js", "..", ".", "__init__.py", "main.js/x", "a%2Fb"])
+@pytest.mark.parametrize("name", ["index.html", "nothing.js", "%2e%2e", "__init__.py", "main.js/x", "a%2Fb"])
 def test_nothing_else_is_served(service: Service, name: str) -> None:
     """Only the dashboard's own files have an address."""
     check_problem(service.client.get(f"/assets/{name}"), 404, "not_found")

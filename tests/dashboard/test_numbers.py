@@ -44,7 +44,7 @@ def test_numbers_are_written_for_people(board: Board) -> None:
     expect(board.by_id("zero-share")).to_have_text("50.0 %")
     expect(board.by_id("pool-mib")).to_have_text(f"{board.service.pool()['pool_mib']:.2f}")
     expect(board.by_id("limit-mib")).to_have_text("64.00 MiB")
-    expect(board.by_id("ratio")).to_have_text("1.99×")
+    expect(board.by_id("ratio")).to_have_text("2.00×")
 
 
 def test_activity_moves_with_stores_and_loads(board: Board) -> None:

@@ -5,8 +5,8 @@ at one moment between its invocation and its answer, and a load finds what the l
 
 The algorithm walks over the invocations and answers in the order of time and keeps the set of all configurations that
 explain what was answered so far. A configuration is the page's value, and which of the requests that are in flight have
-taken effect in it already. An answer is explained in a configuration if its request has taken effect there, or can do so
-now, after some others in flight; configurations that do not explain it are dropped. None left: a violation.
+taken effect in it already. An answer is explained in a configuration if its request has taken effect there, or can do
+so now, after some others in flight; configurations that do not explain it are dropped. None left: a violation.
 (The "just in time" linearization of Wing and Gong's search; a page has few requests in flight at once, so the set stays
 small.)
 
@@ -26,12 +26,35 @@ lost, so no event at all; `everysec` is a ROLLBACK: the page becomes what it was
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tests.faults.history import CHANGES, UNKNOWN, Address, Event, History, Value, Violation, What
 
 CONTEXT_EVENTS = 14
+
+
+def _anything(_was: Value, _value: Value) -> bool:
+    return True
+
+
+def _nothing_left(_was: Value, _value: Value) -> tuple[Value, ...]:
+    return (None,)
+
+
+_MEANINGS: dict[What, tuple[Callable[[Value, Value], bool], Callable[[Value, Value], tuple[Value, ...]]]] = {
+    What.STORE: (_anything, lambda _, value: (value,)),
+    What.LOAD: (lambda was, value: was == value, lambda was, _: (was,)),
+    What.TAKE: (lambda was, value: was == value, _nothing_left),
+    What.INVALIDATE: (_anything, _nothing_left),
+    What.LOSS: (_anything, _nothing_left),
+    What.REMOVE: (lambda was, _: was is not None, _nothing_left),
+    What.CREATE: (lambda was, _: was is None, lambda _, value: (value,)),
+    What.PRESENT: (lambda was, _: was is not None, lambda was, _: (was,)),
+    What.UNKNOWN_STORE: (_anything, lambda _, value: (value, None)),
+    What.UNKNOWN_REMOVE: (_anything, _nothing_left),
+}
+"""In which states an event can take effect, and what it may leave: given what the page was, and the event's value."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +162,7 @@ class _Page:
         seen = set(self._configurations)
         todo = list(seen)
         while todo:
-            configuration = todo.pop()
-            value, applied = configuration
+            _, applied = configuration = todo.pop()
             if until is not None and until in applied:
                 continue
             reached = set(self._steps(configuration))
@@ -168,26 +190,10 @@ class _Page:
 
     def _effects(self, event: Event, value: Value) -> Iterable[Value]:
         """What the page may be after the event, if it was `value`; nothing where the event cannot happen."""
-        what = event.what
-        if what is What.STORE:
-            return (event.value,)
-        if what is What.LOAD:
-            return (value,) if value == event.value else ()
-        if what is What.TAKE:
-            return (None,) if value == event.value else ()
-        if what in {What.INVALIDATE, What.LOSS}:
-            return (None,)
-        if what is What.REMOVE:
-            return (None,) if value is not None else ()
-        if what is What.CREATE:
-            return (event.value,) if value is None else ()
-        if what is What.PRESENT:
-            return (value,) if value is not None else ()
-        if what is What.UNKNOWN_STORE:
-            return {event.value, None}
-        if what is What.UNKNOWN_REMOVE:
-            return (None,)
-        return {value, *self._recent_values(event.invoked)}
+        if event.what is What.ROLLBACK:
+            return {value, *self._recent_values(event.invoked)}
+        finds, leaves = _MEANINGS[event.what]
+        return leaves(value, event.value) if finds(value, event.value) else ()
 
     def _recent_values(self, crash: float) -> set[Value]:
         """Everything that the page may have been in the last moments before a crash."""

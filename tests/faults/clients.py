@@ -214,7 +214,7 @@ class _Client:
         elif status == 412:
             self._add(address, Event(began, ended, What.PRESENT))
         elif previous == "invalidated":
-            # It was refused after the condition held, so nothing was there, or after a change of mind: nothing is there.
+            # The condition held, and the page was refused: nothing is there.
             self._add(address, Event(began, ended, What.INVALIDATE, note=code))
         elif answer is None or previous == "unknown":
             self._unknown(began, ended, [address], [value_of(page)], answer)

@@ -1,7 +1,7 @@
 """What clients did and saw, page by page: the material that the checker judges.
 
-Every request becomes one event for each page that it touched. An event's interval is [invoked, answered] on the clock of
-the process that all clients run in; an effect that is not known to have ended keeps the interval open.
+Every request becomes one event for each page that it touched. An event's interval is [invoked, answered] on the clock
+of the process that all clients run in; an effect that is not known to have ended keeps the interval open.
 """
 
 from __future__ import annotations

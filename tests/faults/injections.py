@@ -1,4 +1,4 @@
-"""The faults, by name: each breaks something, and mends it again. What they do to pages is taken down in the history."""
+"""The faults, by name: each breaks something, and mends it again; what that does to pages goes into the history."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def pause_long(world: World) -> None:
 
 
 def pause_about_the_timeout(world: World) -> None:
-    """Redis is stopped again and again for about the timeout, so that writes come just before and after their deadline."""
+    """Redis is stopped again and again for about the timeout: writes come just before and after their deadline."""
     for _ in range(4):
         _pause(world, TIMEOUT_SECONDS * (0.8 + 0.4 * CHANCE.random()))
         time.sleep(0.1)
@@ -100,6 +100,20 @@ def hold_requests(world: World) -> None:
     world.proxy.pause(replies=False)
     time.sleep(TIMEOUT_SECONDS * 2.5)
     world.proxy.resume()
+
+
+def hold_some_requests(world: World) -> None:
+    """Some connections to Redis are stuck and none can be made anew, while others work; what stuck is delivered later.
+
+    A store that was left there is late beside those that went another way: its deadline alone keeps it from overtaking.
+    """
+    assert world.proxy is not None
+    world.proxy.is_refusing = True
+    world.proxy.hold_some(CHANCE)
+    time.sleep(TIMEOUT_SECONDS * 2.5)
+    world.proxy.resume()
+    time.sleep(TIMEOUT_SECONDS * 0.5)
+    world.proxy.is_refusing = False
 
 
 def hold_replies(world: World) -> None:
@@ -203,20 +217,25 @@ def restart_service(world: World) -> None:
         world.service.start()
 
 
+def _tune(world: World, **tunables: object) -> None:
+    """Change tunables; while the worker is still finding its feet after an earlier fault that is a 503."""
+    until(lambda: world.service.client.patch("/v1/parameters", json=tunables).status_code == 200, 10, "it is changed")
+
+
 def fill_up(world: World) -> None:
     """The pool's limit is lowered below what it holds, and raised again."""
-    world.service.tune(max_pool_bytes=1)
+    _tune(world, max_pool_bytes=1)
     time.sleep(0.3)
-    world.service.tune(max_pool_bytes=20_000, accept_threshold_percent=50)
+    _tune(world, max_pool_bytes=20_000, accept_threshold_percent=50)
     time.sleep(0.5)
-    world.service.tune(max_pool_bytes=0)
+    _tune(world, max_pool_bytes=0)
 
 
 def disable(world: World) -> None:
     """Stores are disabled for a while."""
-    world.service.tune(enabled=False)
+    _tune(world, enabled=False)
     time.sleep(0.2)
-    world.service.tune(enabled=True)
+    _tune(world, enabled=True)
 
 
 BACKEND = (pause_short, pause_long, pause_about_the_timeout, kill_redis, flush, forget_scripts, kill_clients)
@@ -225,7 +244,15 @@ BACKEND = (pause_short, pause_long, pause_about_the_timeout, kill_redis, flush, 
 SETTINGS = (no_memory, no_room_for_clients, read_only)
 """Faults that are settings of Redis, and are undone by it."""
 
-LINE = (cut_connections, cut_in_a_reply, slow_replies, hold_requests, hold_replies, refuse_connections)
+LINE = (
+    cut_connections,
+    cut_in_a_reply,
+    slow_replies,
+    hold_requests,
+    hold_some_requests,
+    hold_replies,
+    refuse_connections,
+)
 """Faults of the line to Redis; they need a proxy."""
 
 PROCESSES = (kill_worker, flush_and_kill_worker, kill_service, restart_service)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import threading
 from collections.abc import Callable, Coroutine
 from types import TracebackType
@@ -65,12 +66,24 @@ class Proxy:
 
         self._on_loop(clear())
 
+    def hold_some(self, chance: random.Random) -> None:
+        """Hold what is sent on one connection in two, at least one; the others go on."""
+
+        async def clear() -> None:
+            links = sorted(self._links, key=lambda link: link.number)
+            for link in chance.sample(links, max(1, len(links) // 2)):
+                link.goes.clear()
+
+        self._on_loop(clear())
+
     def resume(self) -> None:
         """Let go of what was held, and hold nothing more."""
 
         async def set_both() -> None:
             self._requests_go.set()
             self._replies_go.set()
+            for link in self._links:
+                link.goes.set()
 
         self._on_loop(set_both())
 
@@ -99,7 +112,7 @@ class Proxy:
         except OSError:
             writer.transport.abort()
             return
-        link = _Link((reader, writer), upstream)
+        link = _Link((reader, writer), upstream, self.connections)
         self._links.add(link)
         for work in (self._forward_requests(link), self._forward_replies(link)):
             task = self._loop.create_task(work)
@@ -110,9 +123,11 @@ class Proxy:
         with contextlib.suppress(OSError):
             while data := await link.client[0].read(CHUNK_BYTES):
                 await self._hold(self._requests_go)
+                await link.goes.wait()
                 link.upstream[1].write(data)
                 await link.upstream[1].drain()
-        await self._hold(self._requests_go)
+        await self._requests_go.wait()
+        await link.goes.wait()
         link.upstream[1].close()
 
     async def _forward_replies(self, link: _Link) -> None:
@@ -172,9 +187,13 @@ class _Link:
         self,
         client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        number: int,
     ) -> None:
         self.client = client
         self.upstream = upstream
+        self.number = number
+        self.goes = asyncio.Event()
+        self.goes.set()
 
     def reset(self) -> None:
         self.client[1].transport.abort()

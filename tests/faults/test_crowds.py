@@ -71,11 +71,11 @@ def test_a_thousand_connections(area: Area) -> None:
         many = connections(service, 1000, stack)
         for number, connection in enumerate(many):
             connection.send(request("PUT", area.url(1000 + number), RAW[number % 64]))
-        for connection in many:
+        for number, connection in enumerate(many):
             answer = connection.read("PUT")
             while answer.status == 503:  # over the bound of requests at once: that is what Retry-After is for
                 assert answer.header("retry-after") is not None
-                connection.send(request("PUT", area.url(1000 + many.index(connection)), RAW[many.index(connection) % 64]))
+                connection.send(request("PUT", area.url(1000 + number), RAW[number % 64]))
                 answer = connection.read("PUT")
             assert answer.status == 204
         for start in range(0, 1000, 50):
@@ -137,6 +137,7 @@ def test_slow_readers(area: Area) -> None:
     until(lambda: nothing_in_flight(service), 10, "nothing is in flight")
 
 
+@pytest.mark.soak
 def test_a_slow_reader_that_reads(area: Area) -> None:
     """A client that reads slowly, but does, has the whole answer, however much longer than the timeout that takes."""
     with area.service.raw(30) as connection:
@@ -204,6 +205,7 @@ def test_a_flood_of_extents(area: Area) -> None:
     assert 204 in stored
 
 
+@pytest.mark.soak
 def test_more_connections_than_allowed() -> None:
     """A connection past the bound is told `overloaded` and closed; the others go on."""
     with Service(max_connections="20", max_pool_bytes="0") as service, ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""SIGTERM: what was begun is finished, nothing new is taken, all ends in bounded time, and what was acknowledged stays."""
+"""SIGTERM: what was begun is finished, nothing new is taken, all ends in bounded time, what was acknowledged stays."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def takes_connections(service: Service) -> bool:
 
 
 def test_sigterm(service: Service) -> None:
-    """A store whose body is half there and a load whose answer is half out are finished; new connections are refused."""
+    """A store whose body is half there and a load whose answer is half out are finished; no new connection is taken."""
     area = Area(service, 1)
     area.store(0, *RAW)
     whole = request("PUT", area.url(600), b"".join(RAW[:8]))
@@ -69,6 +69,7 @@ def test_sigterm(service: Service) -> None:
     assert Area(service, 1).load(600, 8) == b"".join(RAW[:8])
 
 
+@pytest.mark.soak
 def test_sigterm_with_a_client_that_never_ends(service: Service) -> None:
     """A request that does not go on ends with the shutdown's time; nothing of it is stored."""
     area = Area(service, 1)
@@ -84,7 +85,7 @@ def test_sigterm_with_a_client_that_never_ends(service: Service) -> None:
 
 
 def test_the_supervisor_killed(service: Service) -> None:
-    """kill -9 of the supervisor: its workers and its Redis end by themselves, and it starts again on its data."""
+    """The supervisor is killed: its workers and its Redis end by themselves, and it starts again on its data."""
     area = Area(service, 1)
     area.store(0, *RAW[:20])
     family = _descendants(service.pid)

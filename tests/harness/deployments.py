@@ -18,7 +18,7 @@ TWO_WORKERS = "two-workers"
 UVICORN = "uvicorn"
 CLUSTER = "cluster"
 COMBINATIONS = (DEFAULT, ASGI, TWO_WORKERS, UVICORN, CLUSTER)
-IN_EVERY_RUN = (DEFAULT, ASGI, TWO_WORKERS)
+IN_EVERY_RUN = (DEFAULT, ASGI, TWO_WORKERS, CLUSTER)
 """Combinations that `make test` takes the smoke tests through; the others run when asked for."""
 
 HAS_IMAGE_VIEW = find_spec("app.api.image") is not None

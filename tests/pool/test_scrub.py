@@ -74,7 +74,7 @@ def test_a_sound_pool(area: Area, backend: RedisServer) -> None:
 
 
 def test_corrupt_pages(area: Area, backend: RedisServer) -> None:
-    """Flipped bits, a blob of another address, one that is gone, a map that is unreadable: each with its reason, kept."""
+    """Flipped bits, a blob of another address, one that is gone, an unreadable map: each with its reason, and kept."""
     raw = [pages.incompressible(n) for n in range(8)]
     for offset in (0, 64, 128, 192):
         area.store(offset, *raw)

@@ -25,7 +25,13 @@ def binaries() -> dict[str, str]:
     return found
 
 
-@pytest.fixture(scope="session", params=binaries())
+def _versions() -> list[object]:
+    """The default one runs in every test run."""
+    first, *others = binaries()
+    return [first, *(pytest.param(other, marks=pytest.mark.soak) for other in others)]
+
+
+@pytest.fixture(scope="session", params=_versions())
 def redis_binary(request: pytest.FixtureRequest) -> str:
     """The path of a redis-server; each test runs on all of them."""
     return binaries()[request.param]

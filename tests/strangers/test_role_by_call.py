@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,11 +39,16 @@ def table() -> list[tuple[str, dict[str, str]]]:
     return [(row[0], dict(zip(names, row[1:], strict=True))) for row in rows[2:]]
 
 
-def served() -> set[str]:
+@cache
+def served() -> frozenset[str]:
     """Every method and path that the app serves, as the table writes it."""
     described = create_app(Settings(_env_file=None)).openapi()["paths"]
     calls = {f"{method.upper()} {path}" for path, methods in described.items() for method in methods}
-    return calls | {"GET /openapi.json"} | ({"GET /", "GET /v1/activity"} if hasattr(main, "dashboard") else set())
+    return (
+        frozenset(calls)
+        | {"GET /openapi.json"}
+        | ({"GET /", "GET /v1/activity"} if hasattr(main, "dashboard") else set())
+    )
 
 
 CELLS = [

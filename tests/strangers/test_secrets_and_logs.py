@@ -1,0 +1,139 @@
+"""Secrets stand in no log, no error and no `repr`; log lines are JSON, one a request, with its id."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from app.api.guards import AllowedHosts
+from app.serve.request_head import HeadReader
+from app.settings import Settings
+from app.store.endpoint import Endpoint
+from tests.harness.raw_http import request
+from tests.harness.redis_server import until
+from tests.harness.service import Service
+from tests.strangers.conftest import TOKENS, bearer, secret
+
+PAGE = bytes(range(256)) * 16
+
+
+def test_settings_hide_the_url_of_redis() -> None:
+    """In `repr`, `str` and a dump; and in what is said of settings that are wrong."""
+    settings = Settings(_env_file=None, redis_url="redis://u:hunter2@h:1")
+    for text in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()):
+        assert "hunter2" not in text
+    with pytest.raises(ValueError, match="page_size") as raised:
+        Settings(_env_file=None, redis_url="redis://u:hunter2@h:1", page_size=5000, tls_key="x")
+    assert "hunter2" not in str(raised.value) + repr(raised.value)
+
+
+def test_endpoints_hide_the_password() -> None:
+    """In `repr` and `str`."""
+    endpoint = Endpoint.from_url("rediss://u:hunter2@h:1")
+    assert endpoint.password == "hunter2"
+    assert "hunter2" not in f"{endpoint} {endpoint!r}"
+
+
+def test_what_is_remembered_of_heads_hides_the_token() -> None:
+    """The door remembers header fields, and with them tokens; `repr` does not show them."""
+    head = request("GET", "/v1/pages/1/1", None, f"Authorization: Bearer {secret('read')}")[:-4]
+    reader = HeadReader(AllowedHosts(["127.0.0.1"]), None)
+    plain = reader.read_request(head + b"\r\n\r\n", len(head))
+    assert plain is not None
+    assert plain[1].authorization is not None
+    assert secret("read") not in f"{plain!r} {reader!r}"
+
+
+def access_lines(service: Service) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in service.log_text().splitlines() if line.startswith("{")]
+    return [line for line in lines if line["logger"] == "pagepool.access"]
+
+
+def ask(service: Service, id_: str, method: str, path: str, token: str, body: bytes | None = None, *more: str) -> int:
+    authorization = [f"{name}: {value}" for name, value in bearer(token).items()]
+    with service.raw() as raw:
+        raw.send(request(method, path, body, f"X-Request-ID: {id_}", *authorization, *more))
+        response = raw.read(method)
+    assert response.header("x-request-id") == id_
+    return response.status
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "token", "body", "status"),
+    [
+        ("PUT", "/v1/pages/73/1", "write", PAGE, 204),
+        ("GET", "/v1/pages/73/1?count=1", "read", None, 200),
+        ("GET", "/v1/pages/73/9", "read", None, 404),
+        ("HEAD", "/v1/pages/73/1", "admin", None, 200),
+        ("DELETE", "/v1/pages/73/1", "read", None, 403),
+        ("GET", "/v1/pages/73/1", "nobody", None, 401),
+        ("GET", "/v1/pool", "read", None, 200),
+        ("GET", "/nothing", "read", None, 404),
+        ("PUT", "/v1/pages/73/01", "write", PAGE, 422),
+    ],
+)
+def test_one_line_a_request(
+    guarded: Service, method: str, path: str, token: str, body: bytes | None, status: int
+) -> None:
+    """With its id, its token's name, no query, no body, no secret; whichever door answered."""
+    assert ask(guarded, "setup", "PUT", "/v1/pages/73/1", "write", PAGE) == 204
+    id_ = "id-" + re.sub(r"[^a-z0-9]+", "-", f"{method}{path}{token}".lower())
+    assert ask(guarded, id_, method, path, token, body) == status
+
+    def own() -> list[dict[str, object]]:
+        return [line for line in access_lines(guarded) if line["request_id"] == id_]
+
+    until(lambda: bool(own()), 5, "the line is there")
+    (line,) = own()
+    assert (line["method"], line["path"], line["status"]) == (method, path.partition("?")[0], status)
+    assert isinstance(line["seconds"], float)
+    assert line.get("token") == (token if token in TOKENS and status != 403 else None)
+
+
+def test_no_secret_and_no_page_is_logged(guarded: Service) -> None:
+    """Whatever is sent: good tokens, bad ones, tokens where none belong, page bytes."""
+    page = b"do-not-log-this-" * 256
+    assert ask(guarded, "p-1", "PUT", "/v1/pages/73/2", "write", page) == 204
+    assert ask(guarded, "p-2", "PUT", "/v1/pages/73/2", "write", page[:-1]) == 400
+    assert ask(guarded, "p-3", "PATCH", "/v1/parameters", "admin", page, "Content-Type: application/json") == 415
+    assert ask(guarded, "p-4", "GET", f"/v1/pool?token={secret('admin')}", "nobody") == 401
+    for header in ("Bearer do-not-log-this-token", "Basic ZG8tbm90LWxvZy10aGlz", "do-not-log-this"):
+        with guarded.raw() as raw:
+            raw.send(request("GET", "/v1/pages/73/2", None, f"Authorization: {header}"))
+            response = raw.read()
+        assert response.status == 401
+        assert b"do-not-log" not in response.body
+    log = guarded.log_text()
+    assert "do-not-log" not in log
+    assert "ZG8tbm90" not in log
+    assert not [name for name in TOKENS if secret(name) in log]
+
+
+def test_no_line_can_be_forged(guarded: Service) -> None:
+    """What a client sends is escaped: each line is one JSON object, and control characters do not come through."""
+    for path in ('/x"},{"', "/x\\n", "/\x7f", "/\xe2\x80\xa8", "/\x1b[31m"):
+        with guarded.raw() as raw:
+            raw.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode("latin-1"))
+            raw.read_head()
+    for line in guarded.log_text().splitlines():
+        assert line.isprintable()
+        assert line.isascii()
+        if line.startswith("{"):
+            json.loads(line)
+
+
+def test_no_secret_is_on_a_command_line(guarded: Service, tokens_file: Path) -> None:
+    """Of any process that the service started."""
+    digests = [entry["sha256"] for entry in json.loads(tokens_file.read_text())["tokens"]]
+    for pid in guarded.group_members():
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().decode()
+        assert not [each for each in (*digests, *map(secret, TOKENS)) if each in command]
+
+
+def test_no_access_log_by_default(open_service: Service) -> None:
+    """A request costs no line unless that is asked for."""
+    assert open_service.client.get("/v1/pool").status_code == 200
+    assert not access_lines(open_service)
