@@ -13,8 +13,10 @@ help: ## Show the targets.
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Pagepool needs Python 3.11 or newer: make PYTHON=python3.x")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@sed -n '/^uv==/,/^ *#/p' requirements.lock > $(VENV)/uv.lock
+	$(BIN)/python -m pip install --quiet --require-hashes -r $(VENV)/uv.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
 run: $(STAMP) ## Run the service in the foreground, on an embedded Redis.
@@ -24,7 +26,7 @@ test: $(STAMP) ## Lint, type-check and run the tests.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
 test-combinations: $(STAMP) ## The contract suite on every other combination of door, workers and Redis.
 	$(BIN)/python -m pytest tests/contract --combinations asgi,two-workers,uvicorn,cluster $(PYTEST_ARGS)
@@ -59,3 +61,22 @@ bench: $(STAMP) ## Measure side by side against peers and against the limit.
 
 clean: ## Remove the virtual environment and caches.
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+lint-openapi: $(STAMP) ## Lint the API's description with Redocly's strict rules; skipped where there is no npm.
+	$(BIN)/python -m openapi.lint
+
+breaking: $(STAMP) ## Refuse a change that breaks clients of the last release, unless the major version moves.
+	$(BIN)/python -m openapi.breaking
+
+sdk: $(STAMP) ## Generate the Python, TypeScript and Java SDKs into sdk/.
+	$(BIN)/python -m openapi.generate
+
+test-sdk: $(STAMP) ## Run each SDK that this machine can build against a live service.
+	$(BIN)/python -m pytest tests/openapi $(PYTEST_ARGS)
+
+lock-sdk: $(STAMP) ## Resolve the generators' and the linter's versions into openapi/requirements.lock and package-lock.json.
+	cd openapi && ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+	    --no-emit-index-url --custom-compile-command 'make lock-sdk' -o requirements.lock requirements.in
+	cd openapi && npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved --no-audit --no-fund
+
+.PHONY: lint-openapi breaking sdk test-sdk lock-sdk

@@ -10,8 +10,6 @@ snapshot lacks, with UFFDIO_ZEROPAGE, for which nothing is asked of the service:
 Linux on x86-64 or arm64; exit status 77 where userfaultfd is not permitted.
 """
 
-# ruff: noqa: T201, INP001 - a program that talks, and stands alone
-
 from __future__ import annotations
 
 import argparse
@@ -150,8 +148,11 @@ class Restore:
         zeros = bytes(self.client.page_size)
         starts = range(0, len(working_set), most)
         for start in starts:
-            for page, data in self.client.load_many(self.type, extents(working_set[start : start + most])).pages():
+            loaded = self.client.load_many(self.type, extents(working_set[start : start + most]))
+            for page, data in loaded.pages():
                 self.put(page, None if data == zeros else data)
+            for page in (page for first, count in loaded.missing for page in range(first, first + count)):
+                self.put(page, None)
         return len(starts)
 
     def serve(self, guest: socket.socket) -> dict[str, str]:
@@ -208,8 +209,7 @@ def guest(handler: socket.socket, pages: int, page_size: int, touches: list[int]
     except PermissionError as error:
         handler.sendall(json.dumps({"refused": str(error)}).encode() + b"\n")
         return
-    start = json.dumps({"address": address}).encode() + b"\n"
-    socket.send_fds(handler, [start], [faults.descriptor])
+    socket.send_fds(handler, [json.dumps({"address": address}).encode()], [faults.descriptor])
     handler.recv(1)  # the replay, if there is one, is done
     began = time.perf_counter()
     digest = hashlib.sha256()

@@ -61,7 +61,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of each smoke test, run at most a few cases, evenly chosen, on a combination that nobody asked for by name."""
+    """Leave out what takes long, unless asked for.
+
+    Of each smoke test, run at most a few cases, evenly chosen, on a combination that nobody asked for by name.
+    """
+    if not config.getoption("--soak"):
+        soaking = [item for item in items if item.get_closest_marker("soak") is not None]
+        config.hook.pytest_deselected(items=soaking)
+        items[:] = [item for item in items if item.get_closest_marker("soak") is None]
     if config.getoption("--combinations") or config.getoption("--all-combinations"):
         return
     cases: dict[tuple[str, str], list[pytest.Item]] = {}
@@ -75,16 +82,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for index, item in enumerate(of_one)
         if index * SMOKE_CASES // len(of_one) == (index - 1) * SMOKE_CASES // len(of_one)
     }
-    config.hook.pytest_deselected(items=list(left_out))
-    items[:] = [item for item in items if item not in left_out]
-
-
-@pytest.hookimpl(tryfirst=True, specname="pytest_collection_modifyitems")
-def leave_out_soak(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without --soak, leave out what takes long."""
-    if config.getoption("--soak"):
-        return
-    left_out = {item for item in items if item.get_closest_marker("soak") is not None}
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
 

@@ -30,7 +30,7 @@ from app.settings import Settings
 
 REALM: Final = 'Bearer realm="pagepool"'
 SCOPE_KEY: Final = "pagepool.token"
-"""Where an ASGI scope holds the request's token, if it has one."""
+"""Where an ASGI scope holds the token that the request bears."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Authorization:
         return token
 
     def check(self, scope: Scope) -> Token | None:
-        """The token that a request is let in with; None where it needs none.
+        """The token that a request is let in with, noted in its scope; None where it needs none.
 
         Raises:
             Unauthorized: it has no token, or one that is not known.
@@ -135,6 +135,7 @@ class Authorization:
         if need.role is None:
             return None
         token = self._recognise([value for name, value in scope["headers"] if name == b"authorization"])
+        scope[SCOPE_KEY] = token  # of a request that is refused as well: the access log names it
         if token.role < need.role:
             raise _forbidden(
                 f"This call needs the role {need.role.word}; the token's is {token.role.word}.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Final
 
 from fastapi import Request, Response
@@ -10,10 +11,12 @@ from starlette.requests import ClientDisconnect
 
 from app.api.byte_ranges import content_start, requested_range, stated_range
 from app.api.image_stream import HELD_BYTES, ImageStream
+from app.api.image_writer import HELD_BYTES as WRITER_BYTES
+from app.api.image_writer import ImageWriter, past_the_end
 from app.api.page_head import PageHead, read_head
-from app.errors import NoImage, PreconditionFailed, RangeTooLarge, UnsupportedMediaType
+from app.errors import NoImage, PagepoolError, PreconditionFailed, UnsupportedMediaType
 from app.page.address import check_type, parse_number
-from app.pool.images import PIECE_BYTES, WRITE_BYTES
+from app.pool.images import PIECE_BYTES
 from app.pool.pool import Pool
 from app.wiring import ProcessContext
 
@@ -116,43 +119,21 @@ async def write(request: Request) -> Response:
         start, limit = content_range, await pool.image_bytes(type_)
         _check_change(head, exists=True)
     if head.content_length is not None and start + head.content_length > limit:
-        raise _past_the_end(limit)
-    held_bytes = WRITE_BYTES if head.content_length is None else min(head.content_length, WRITE_BYTES)
+        raise past_the_end(limit)
+    held_bytes = WRITER_BYTES if head.content_length is None else min(head.content_length, WRITER_BYTES)
     context.in_flight.enter(held_bytes)
+    writer = ImageWriter(pool, type_, start, limit)
     try:
-        behind = await _write_parts(pool, type_, start, limit, _body_parts(request), is_whole=content_range is None)
+        async for part in _body_parts(request):
+            await writer.take(part)
+        behind = await writer.end(fills_page=content_range is None)
         if content_range is None:
             await pool.end_image(type_, behind)
     finally:
+        with suppress(PagepoolError):
+            await writer.settle()
         context.in_flight.leave(held_bytes)
     return Response(status_code=204)
-
-
-async def _write_parts(
-    pool: Pool, type_: int, start: int, limit: int, parts: AsyncIterator[bytes], *, is_whole: bool
-) -> int:
-    """Write a body from `start` on, in pieces that end where pages end; the first byte behind it.
-
-    Raises:
-        RangeTooLarge: it reaches past `limit`; what lies before that was written.
-    """
-    buffer = bytearray()
-    async for part in parts:
-        room = limit - start - len(buffer)
-        buffer += part if len(part) <= room else part[:room]
-        while len(buffer) >= (length := WRITE_BYTES - start % WRITE_BYTES):
-            await pool.write_image(type_, start, bytes(buffer[:length]))
-            del buffer[:length]
-            start += length
-        if len(part) > room:
-            if buffer and not is_whole:
-                await pool.write_image(type_, start, bytes(buffer))
-            raise _past_the_end(limit)
-    if buffer:
-        # What an image has of its last page, zeros fill up.
-        filling = -len(buffer) % pool.page_size if is_whole else 0
-        await pool.write_image(type_, start, bytes(buffer) + bytes(filling))
-    return start + len(buffer)
 
 
 async def _body_parts(request: Request) -> AsyncIterator[bytes]:
@@ -169,10 +150,6 @@ async def _body_parts(request: Request) -> AsyncIterator[bytes]:
             raise ClientDisconnect
         more_body = message.get("more_body", False)
         yield message.get("body", b"")
-
-
-def _past_the_end(limit: int) -> RangeTooLarge:
-    return RangeTooLarge(f"The image ends at byte {limit}.")
 
 
 # What both share

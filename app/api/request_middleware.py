@@ -123,7 +123,6 @@ class RequestMiddleware:
             if token is None:
                 await self._app(scope, _Receiver(receive, self._progress_seconds), sender)
                 return
-            scope[SCOPE_KEY] = token
             token.use.requests += 1
             try:
                 await self._app(scope, _Receiver(receive, self._progress_seconds), sender)

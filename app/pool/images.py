@@ -52,6 +52,7 @@ WRITE_BYTES: Final = 1 << 20
 """Bytes that are written at once, about."""
 
 _ZEROS: Final = bytes(PIECE_BYTES)
+_ZERO_WRITE: Final = bytes(WRITE_BYTES)
 
 
 class _Piece(NamedTuple):
@@ -182,8 +183,7 @@ class Images(Areas):
         if corrupt := extent.states.count(CORRUPT):
             self._cells[DECODE_FAILURES] += corrupt
             raise PageCorrupt("A page of the image failed its check.")
-        zeros = zero_page(self.page_size)
-        return b"".join([page or zeros for page in extent.pages])
+        return b"".join([page or self._zero_page.data for page in extent.pages])
 
     # Writing
 
@@ -198,11 +198,9 @@ class Images(Areas):
         """
         try:
             await self._write(type_, start, data)
-        except BackendUnavailable:
-            raise
         except PagepoolError as error:
-            error.previous = Previous.KEPT
-            error.members = {}
+            if not isinstance(error, BackendUnavailable):
+                error.previous, error.members = Previous.KEPT, {}
             raise
 
     async def _write(self, type_: int, start: int, data: bytes) -> None:
@@ -260,7 +258,8 @@ class Images(Areas):
 
     async def _encode(self, type_: int, offset: int, body: bytes) -> EncodedPages:
         encoder = self._state.encoder
-        if self._threads is None or len(body) <= OFF_LOOP_PAGES * self.page_size:
+        is_quick = len(body) <= OFF_LOOP_PAGES * self.page_size or body == _ZERO_WRITE
+        if self._threads is None or is_quick:
             return encoder.encode_extent(body, type_, offset)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, encoder.encode_extent, body, type_, offset)

@@ -33,8 +33,8 @@ def test_a_master_killed_under_load(
     service = on(cluster.url, store_replicas="1")
     area = Area(service, 900)
     area.store(0, pages.incompressible(1))
-    for _ in range(rounds):
-        with Load(service) as load:
+    for number in range(rounds):
+        with Load(service, first_type=1 + 10 * number) as load:
             time.sleep(1)
             victim = cluster.master_of(slot_of_key(stripe_key(service.settings["namespace"], 900, 0)))
             killed_at = time.monotonic()

@@ -23,9 +23,12 @@ def chromium() -> str | None:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium from the system's packages."""
+    """A headless Chromium from the system's packages.
+
+    Not for the whole session: while it is open an event loop runs in this thread, and no other test could run its own.
+    """
     path = chromium()
     if path is None:
         pytest.skip("no Chromium on PATH (Debian: apt-get install chromium), and CHROMIUM is unset")
