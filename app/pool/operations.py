@@ -35,6 +35,7 @@ class Operations(PoolBase):
         for reply in info:
             if found := _USED_MEMORY.search(checked(await reply)):
                 used += int(found[1])
+        await self._state.set_gate(gate_after(self._state.gate, totals.bytes, self.parameters))
         return PoolNumbers(
             pool_bytes=totals.bytes,
             stored_pages=totals.pages,
@@ -42,7 +43,7 @@ class Operations(PoolBase):
             same_filled_pages=totals.same,
             incompressible_pages=totals.raw,
             limit_bytes=self.parameters.max_pool_bytes,
-            is_full=gate_after(self._state.gate, totals.bytes, self.parameters) is Gate.CLOSED,
+            is_full=self._state.gate is Gate.CLOSED,
             redis_used_memory_bytes=used,
         )
 
@@ -57,6 +58,8 @@ class Operations(PoolBase):
             return self.parameters
         version = await self._record.write_parameters(values)
         await self._state.reload()
+        # A limit that was lifted has opened the pool for good, also if the next change sets another.
+        await self._state.look()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.redis_timeout
         # A worker that is starting has version 0, and reads the tunables before it serves.

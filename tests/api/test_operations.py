@@ -42,7 +42,7 @@ def test_tunables_are_shown_and_changed(api: Api) -> None:
         {"compressor": "LZ4"},
         {"max_pool_bytes": -1},
         {"max_pool_bytes": 1 << 63},
-        {"max_pool_bytes": 1.0},
+        {"max_pool_bytes": 1.5},
         {"max_pool_bytes": True},
         {"max_stored_pages": 1 << 53},
         {"accept_threshold_percent": 0},
