@@ -22,7 +22,8 @@ from starlette.types import Scope
 from app.api.dependencies import PoolCalls
 from app.api.lean_route import ATTRIBUTE
 from app.api.page_calls import PageOperation
-from app.api.tokens import Role, Token, Tokens, TypeRanges
+from app.api.token_entries import Role, Token, TypeRanges
+from app.api.tokens import Tokens
 from app.errors import BadHeader, Forbidden, Overloaded, Unauthorized
 from app.page.address import check_type, parse_number
 from app.pool.numbers import TypeNumbers

@@ -16,7 +16,7 @@ from app.api.authorization import SCOPE_KEY, Authorization
 from app.api.error_responses import is_store_request, problem
 from app.api.guards import AllowedHosts, RequestIds, check_path, check_request
 from app.api.paths import PathTable
-from app.api.tokens import Token
+from app.api.token_entries import Token
 from app.errors import InternalError, Overloaded, PagepoolError, RequestTimeout
 from app.settings import Settings
 from app.telemetry import Telemetry

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
 from enum import Enum
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -26,10 +25,11 @@ from app.api.page_calls import INSPECT
 from app.errors import InternalError, Overloaded, PagepoolError, RequestTimeout
 from app.serve.passing_on import InnerProtocol, stand_for
 from app.serve.request_head import STORES, fault_of_unfinished_head
+from app.serve.taskless import TasklessRunner
 from app.telemetry_cells import CONNECTIONS, OVERLOADED, REQUESTS_IN_FLIGHT
 
 if TYPE_CHECKING:
-    from app.api.tokens import Token
+    from app.api.token_entries import Token
     from app.serve.door_context import DoorContext
 
 logger = logging.getLogger("pagepool.serve")
@@ -72,6 +72,7 @@ class PageDoor(asyncio.Protocol):
         self._awaited = 0
         self._held: int | None = None  # bytes that the request, or its unsent answer, counts as in flight
         self._token: Token | None = None
+        self._runner = TasklessRunner(self._loop, self._finish, self._finish_with)
         self._is_advancing = False
         self._is_closing = False
         self._write_paused = False
@@ -235,27 +236,7 @@ class PageDoor(asyncio.Protocol):
     def _run(self, body: bytes) -> None:
         self._phase = Phase.CALL
         self._due = _NEVER
-        self._coroutine: Coroutine[Any, Any, Answer] = self._call.run(self._context.pool, body)
-        self._step()
-
-    def _step(self, _: object = None) -> None:
-        """Run the core until it waits for a future, as a task would: a task and its switches cost as much as a load."""
-        try:
-            waited = self._coroutine.send(None)
-        except StopIteration as stop:
-            self._finish(stop.value)
-        except PagepoolError as error:
-            self._finish_with(error)
-        except (Exception, asyncio.CancelledError):
-            request_id = self._context.request_ids.choose(self._fields.request_id)
-            logger.exception("Unforeseen failure", extra={"request_id": request_id.decode()})
-            self._finish_with(InternalError(), request_id)
-        else:
-            if waited is None:
-                self._loop.call_soon(self._step)
-            else:
-                waited._asyncio_future_blocking = False  # noqa: SLF001  how a Task takes what it is given to wait for
-                waited.add_done_callback(self._step)
+        self._runner.run(self._call.run(self._context.pool, body))
 
     def _pass_on(self) -> bool:
         """Let uvicorn answer the request that the buffer begins with."""
@@ -279,8 +260,11 @@ class PageDoor(asyncio.Protocol):
         head = self._context.render_answer(answer, self._server_state.default_headers, request_id, closes=closes)
         self._send(answer.status, head, answer.body, request_id, closes=closes)
 
-    def _finish_with(self, error: PagepoolError, request_id: bytes | None = None) -> None:
-        request_id = request_id or self._context.request_ids.choose(self._fields.request_id)
+    def _finish_with(self, error: BaseException) -> None:
+        request_id = self._context.request_ids.choose(self._fields.request_id)
+        if not isinstance(error, PagepoolError):
+            logger.error("Unforeseen failure", exc_info=error, extra={"request_id": request_id.decode()})
+            error = InternalError()
         operation = self._call.operation
         closes = self._is_closing or error.close_connection or not self._fields.keeps_alive
         status, head, body = self._context.render_problem(

@@ -10,7 +10,7 @@ from app.api.authorization import Authorization
 from app.api.error_responses import problem
 from app.api.guards import AllowedHosts, RequestIds
 from app.api.page_calls import Call
-from app.api.tokens import Token
+from app.api.token_entries import Token
 from app.errors import Overloaded, PagepoolError
 from app.serve.request_head import HeadReader
 from app.serve.time_limits import TimeLimits

@@ -16,7 +16,7 @@ from app.api.authorization import Authorization
 from app.api.guards import AllowedHosts, check_request
 from app.api.page_calls import INSPECT, INVALIDATE, LOAD, LOAD_FRAMES, STORE, STORE_FRAMES, TAKE, Call, PageOperation
 from app.api.page_head import PageHead, read_head
-from app.api.tokens import Token
+from app.api.token_entries import Token
 from app.errors import BadRequest, HeadTooLarge, PagepoolError
 
 REQUEST_LINE: Final = re.compile(

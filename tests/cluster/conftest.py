@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.effort import ROUNDS
 from tests.cluster.topology import TestedCluster
 from tests.harness.service import Service
 
@@ -30,9 +29,9 @@ def measured() -> Callable[[str], None]:
 
 
 @pytest.fixture
-def rounds() -> int:
-    """How often to repeat."""
-    return ROUNDS
+def rounds(request: pytest.FixtureRequest) -> int:
+    """How often tests under load repeat their trouble."""
+    return 3 if request.config.getoption("--soak") else 1
 
 
 @pytest.fixture(scope="session")

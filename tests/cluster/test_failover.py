@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from app.store.keys import slot_of_key
-from tests.cluster.effort import in_long_runs
 from tests.cluster.load import Load
 from tests.cluster.topology import TestedCluster, stripe_key
 from tests.harness import pages
@@ -26,10 +25,11 @@ def is_served(area: Area, offset: int) -> bool:
     return area.get(offset).status_code in {200, 404}
 
 
-def test_a_master_killed_under_load(
-    cluster: TestedCluster, on: Callable[..., Service], measured: Callable[[str], None], rounds: int
+@pytest.mark.parametrize("trouble", ["killed", pytest.param("hung", marks=pytest.mark.soak)])
+def test_a_master_lost_under_load(
+    cluster: TestedCluster, on: Callable[..., Service], measured: Callable[[str], None], rounds: int, trouble: str
 ) -> None:
-    """Stores that a replica had survive kill -9 of their master; loads and then stores resume by themselves."""
+    """Stores that a replica had survive kill -9 of their master, or its hanging; all resumes by itself."""
     service = on(cluster.url, store_replicas="1")
     area = Area(service, 900)
     area.store(0, pages.incompressible(1))
@@ -37,11 +37,11 @@ def test_a_master_killed_under_load(
         with Load(service, first_type=1 + 10 * number) as load:
             time.sleep(1)
             victim = cluster.master_of(slot_of_key(stripe_key(service.settings["namespace"], 900, 0)))
-            killed_at = time.monotonic()
-            victim.kill()
+            lost_at = time.monotonic()
+            victim.kill() if trouble == "killed" else victim.pause()
             until(lambda: is_served(area, 0), RECOVERY_SECONDS, "the promoted replica answers")
-            loads_after = time.monotonic() - killed_at
-            victim.start()
+            loads_after = time.monotonic() - lost_at
+            victim.start() if trouble == "killed" else victim.resume()
             started_at = time.monotonic()
 
             def is_stored() -> bool:
@@ -52,7 +52,7 @@ def test_a_master_killed_under_load(
             until(lambda: not load.outage(time.monotonic() - 0.5), RECOVERY_SECONDS, "nobody is refused")
         load.look_at_all()
         measured(
-            f"a master killed under load: its loads were answered again after {loads_after:.1f} s, and its stores "
+            f"a master {trouble} under load: its loads were answered again after {loads_after:.1f} s, and its stores "
             f"{stores_after:.1f} s after it came back as a replica; {load.done()} requests went well, "
             f"{len(load.refused_at)} got a 503, none a wrong answer; the slowest took {load.slowest:.1f} s"
         )
@@ -70,7 +70,7 @@ def broken() -> Iterator[TestedCluster]:
         yield cluster
 
 
-@pytest.mark.parametrize("trouble", ["killed", pytest.param("hung", marks=in_long_runs)])
+@pytest.mark.parametrize("trouble", ["killed", pytest.param("hung", marks=pytest.mark.soak)])
 def test_a_master_without_a_replica(broken: TestedCluster, on: Callable[..., Service], trouble: str) -> None:
     """Pages on the masters that are left are stored and loaded; the others are 503, and all is well when it is back.
 

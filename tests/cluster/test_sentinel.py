@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cluster.effort import in_long_runs
 from tests.cluster.load import Load
 from tests.cluster.sentinels import Watched
 from tests.harness import pages
@@ -18,7 +17,8 @@ from tests.harness.service import DidNotStart, Service
 RECOVERY_SECONDS = 25.0
 
 
-@pytest.mark.parametrize("trouble", ["killed", pytest.param("hung", marks=in_long_runs)])
+@pytest.mark.soak
+@pytest.mark.parametrize("trouble", ["killed", "hung"])
 def test_a_failover_under_load(on: Callable[..., Service], measured: Callable[[str], None], trouble: str) -> None:
     """Stores that a replica had survive the loss of the master, dead or hung; all resumes on the next by itself."""
     with Watched() as watched:
@@ -52,7 +52,7 @@ def test_a_failover_under_load(on: Callable[..., Service], measured: Callable[[s
         assert audit.returncode == 0, audit.stdout
 
 
-@in_long_runs
+@pytest.mark.soak
 def test_no_sentinel_answers(on: Callable[..., Service]) -> None:
     """A service that finds no master refuses to start, and says why."""
     with pytest.raises(DidNotStart, match="no sentinel names a master"):

@@ -8,7 +8,6 @@ from importlib.util import find_spec
 
 import pytest
 
-from tests.cluster.effort import in_long_runs
 from tests.cluster.topology import SlotMove, TestedCluster, stripe_key
 from tests.harness import pages, redis_server
 from tests.harness.area import Area
@@ -16,7 +15,7 @@ from tests.harness.redis_server import RedisServer, until
 from tests.harness.service import Service
 
 OWN_SERVICE = True
-pytestmark = in_long_runs
+pytestmark = pytest.mark.soak
 KINDS = [pages.zero(), pages.same(), pages.compressible(1), pages.incompressible(1)]
 
 

@@ -153,28 +153,43 @@ def test_raising_the_limit_opens(area: Area, limit, tune) -> None:
     assert area.service.pool()["state"] == "open"
 
 
-def test_lifting_the_limit_opens_for_good(area: Area, limit, tune) -> None:
+def test_lifting_the_limit_opens_for_good(area: Area, tune, raw_length: int) -> None:
     """A pool that opened when its limit was lifted closes again when a store finds a limit reached, and not before."""
     area.store(0, *RAW[:5])
+    held = area.service.pool()["pool_bytes"]
     tune(max_pool_bytes=1)
     check_problem(area.put(9, RAW[9]), 507, "pool_full")
     tune(max_pool_bytes=0)
     area.store(9, RAW[9])
-    limit(1, 0, 50)
-    assert area.service.pool()["state"] == "open"
+    # Nobody looks at the pool in between: a look must not be what opens it.
+    tune(max_pool_bytes=held + 2 * raw_length, accept_threshold_percent=50)
     area.store(10, RAW[10])
     check_problem(area.put(11, RAW[11]), 507, "pool_full")
 
 
-def test_a_pool_that_opened_stays_open_under_another_limit(area: Area, limit) -> None:
+@pytest.mark.parametrize(
+    "is_seen",
+    [
+        pytest.param(True, id="seen open"),
+        pytest.param(
+            False,
+            id="seen by nobody",
+            marks=pytest.mark.xfail(reason="a PATCH does not look whether the pool had opened under the old limit"),
+        ),
+    ],
+)
+def test_a_pool_that_opened_stays_open_under_another_limit(
+    area: Area, limit, tune, raw_length: int, is_seen: bool
+) -> None:
     """A pool that fell to its threshold is open: a change of the limit alone does not close it."""
-    limit(10, 0, 50)
+    total = limit(10, 0, 50)
     assert fill(area) == 10
     area.delete(0, count=6)
-    assert area.service.pool()["state"] == "open"
-    limit(1, 0, 50)
-    assert area.service.pool()["state"] == "open"
+    if is_seen:
+        assert area.service.pool()["state"] == "open"
+    tune(max_pool_bytes=total - 5 * raw_length)
     area.store(20, RAW[20])
+    check_problem(area.put(21, RAW[21]), 507, "pool_full")
 
 
 def test_lowering_the_limit_drops_nothing(area: Area, tune) -> None:

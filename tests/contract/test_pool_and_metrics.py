@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.harness import metrics, pages
 from tests.harness.area import NUMBERS, Area
@@ -126,6 +127,9 @@ def test_prometheus_text(service) -> None:
         assert name in families
     for name in metrics.HISTOGRAMS:
         assert re.search(rf"^# TYPE {name} histogram$", text, re.MULTILINE)
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    by_hand = Metrics.parse(text).samples
+    assert {(sample.name, frozenset(sample.labels.items())): sample.value for sample in samples} == by_hand
 
 
 @pytest.mark.smoke

@@ -154,6 +154,7 @@ class _Client:
             (self._invalidate_extent, 3),
             (self._zero, 3),
             (self._delete_type, 1),
+            (self._write_image, 4),
         )
 
     async def act(self) -> None:
@@ -318,6 +319,25 @@ class _Client:
                 self._unknown(began, ended, addresses, [ZERO] * count, answer)
         else:
             self._wrong("zero", answer)
+
+    async def _write_image(self) -> None:
+        """Write one whole page of type 3 as an image; what fails leaves it old or new."""
+        offset = self._chance.randrange(3)
+        address, page = (3, offset), self._clients.new_page()
+        if not any(page):
+            return  # zeros over a hole leave a hole, so they may be stored or not
+        span = f"Content-Range: bytes {offset * PAGE_SIZE}-{(offset + 1) * PAGE_SIZE - 1}/*"
+        began, ended, answer = await self._ask("PUT", "/v1/types/3/image", page, span)
+        status, code, previous = _outcome(answer)
+        if status == 204:
+            self._add(address, Event(began, ended, What.STORE, value_of(page), note="image"))
+        elif code == "no_image":
+            body = b'{"image_bytes": 12288}'
+            await self._ask("PUT", "/v1/types/3", body, media_type="application/json")
+        elif answer is None or previous == "unknown":
+            self._unknown(began, ended, [address], [value_of(page)], answer)
+        elif previous != "kept" or status not in {503, 507}:
+            self._wrong("PUT image", answer)
 
     # Taking down
 

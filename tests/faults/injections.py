@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import redis
 
 from tests.faults.history import What
+from tests.faults.proxy import Proxy
 from tests.faults.world import TIMEOUT_SECONDS, World
 from tests.harness.redis_server import until
 
@@ -108,12 +109,11 @@ def hold_some_requests(world: World) -> None:
     A store that was left there is late beside those that went another way: its deadline alone keeps it from overtaking.
     """
     assert world.proxy is not None
-    world.proxy.is_refusing = True
-    world.proxy.hold_some(CHANCE)
-    time.sleep(TIMEOUT_SECONDS * 2.5)
-    world.proxy.resume()
-    time.sleep(TIMEOUT_SECONDS * 0.5)
-    world.proxy.is_refusing = False
+    with _refusing(world.proxy):
+        world.proxy.hold_some(CHANCE)
+        time.sleep(TIMEOUT_SECONDS * 2.5)
+        world.proxy.resume()
+        time.sleep(TIMEOUT_SECONDS * 0.5)
 
 
 def hold_replies(world: World) -> None:
@@ -127,10 +127,18 @@ def hold_replies(world: World) -> None:
 def refuse_connections(world: World) -> None:
     """Redis's port takes no connection for a while."""
     assert world.proxy is not None
-    world.proxy.is_refusing = True
-    world.proxy.cut()
-    time.sleep(TIMEOUT_SECONDS)
-    world.proxy.is_refusing = False
+    with _refusing(world.proxy):
+        world.proxy.cut()
+        time.sleep(TIMEOUT_SECONDS)
+
+
+@contextlib.contextmanager
+def _refusing(proxy: Proxy) -> Iterator[None]:
+    proxy.is_refusing = True
+    try:
+        yield
+    finally:
+        proxy.is_refusing = False
 
 
 def no_memory(world: World) -> None:

@@ -67,11 +67,11 @@ class Proxy:
         self._on_loop(clear())
 
     def hold_some(self, chance: random.Random) -> None:
-        """Hold what is sent on one connection in two, at least one; the others go on."""
+        """Hold what is sent on one connection in two, at least one if there is any; the others go on."""
 
         async def clear() -> None:
             links = sorted(self._links, key=lambda link: link.number)
-            for link in chance.sample(links, max(1, len(links) // 2)):
+            for link in chance.sample(links, (len(links) + 1) // 2):
                 link.goes.clear()
 
         self._on_loop(clear())

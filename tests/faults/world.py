@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,8 @@ from typing import Self
 
 import redis
 
+from app.pool.audit import run_audit
+from app.settings import Settings
 from tests.faults.checker import Rules, check
 from tests.faults.clients import ADDRESSES, Clients
 from tests.faults.history import Event, Value, What
@@ -135,10 +138,17 @@ class World:
             counted = recount(client)
         found = [f"recount: {text}" for text in counted.differences]
         found += [f"corrupt: page {type_}/{offset}" for type_, offset in counted.corrupt]
+        found += [f"audit: {difference}" for difference in asyncio.run(run_audit(self._beside())).differences]
         told = self.service.pool()
         if (numbers := counted.numbers()) != {name: told[name] for name in numbers}:
             found.append(f"counters: the service tells {told}, counted {numbers}")
         return found
+
+    def _beside(self) -> Settings:
+        """The settings of a command beside the service; it reaches Redis without the proxy."""
+        if self.backend is not None:
+            return Settings(_env_file=None, redis_url=self.backend.url)
+        return Settings(_env_file=None, data_dir=self.service.settings["data_dir"])
 
     # What befalls every page
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from app.api import tokens as module
-from app.api.tokens import Role, Token, Tokens, TypeRanges, UnusableTokens, parse_tokens
+from app.api.token_entries import Role, Token, TypeRanges, UnusableTokens, parse_tokens
+from app.api.tokens import Tokens
 from app.serve.startup_refused import StartupRefused
 
 SECRET = "a-token-of-many-letters"
