@@ -26,7 +26,7 @@ from app.errors import (
 )
 from app.page.address import check_extent, check_type, parse_number
 from app.page.classify import Kind, zero_page
-from app.page.codec import ABSENT, CORRUPT, EncodedPages
+from app.page.codec import ABSENT, CORRUPT, EncodedPage, EncodedPages
 from app.page.frame_writer import render
 from app.page.frames import BLOCK_HEAD_BYTES, HEADER_BYTES
 from app.pool.base import Page
@@ -38,8 +38,8 @@ OCTETS: Final = b"application/octet-stream"
 MAX_MISSING_RUNS: Final = 32
 """Runs that `Page-Missing` lists; past it the header is left out."""
 
-_KIND_WORDS: Final = {kind: kind.word.encode() for kind in Kind}
-_COUNTS_OF_ONE: Final = tuple(
+KIND_WORDS: Final = {kind: kind.word.encode() for kind in Kind}
+COUNTS_OF_ONE: Final = tuple(
     (b"page-counts", b"zero=%d, same=%d, compressed=%d, raw=%d" % tuple(kind == one for kind in Kind)) for one in Kind
 )
 _NO_CONTENT: Final = Answer(204, NO_HEADERS)
@@ -107,7 +107,12 @@ class Call:
             raise BadParameter("Preconditions are for single pages.")
 
 
-def _check_media_type(head: PageHead) -> None:
+def check_media_type(head: PageHead) -> None:
+    """Check that a body is declared to be bytes.
+
+    Raises:
+        UnsupportedMediaType: it is not, or it is compressed.
+    """
     # Without a Content-Type a body is bytes (RFC 9110, 8.3).
     if head.content_type is not None and head.content_type.partition(b";")[0].strip().lower() != OCTETS:
         raise UnsupportedMediaType("This call takes application/octet-stream.")
@@ -129,7 +134,7 @@ def _admit_bodiless(pool: Pool, call: Call) -> int:
 
 def _admit_store(pool: Pool, call: Call) -> int:
     head = call.head
-    _check_media_type(head)
+    check_media_type(head)
     if head.has_content_range:
         raise BadHeader("Pages are stored whole: Content-Range is for images.")
     most = pool.max_extent_pages * pool.page_size
@@ -153,7 +158,17 @@ async def _store(pool: Pool, call: Call, body: bytes) -> Answer:
         page = await pool.store_if(call.type, call.offset, body, call.head.preconditions)
     else:
         page = await pool.store_page(call.type, call.offset, body)
-    return Answer(204, NO_HEADERS, ((b"etag", b'"%016x"' % page.digest), _COUNTS_OF_ONE[page.kind]))
+    return _stored(page)
+
+
+async def store_begun(pool: Pool, call: Call, page: EncodedPage, begun_at: float) -> Answer:
+    """The end of a store that was begun on the short way, and that changed nothing there."""
+    await pool.store_begun(call.type, call.offset, page, begun_at)
+    return _stored(page)
+
+
+def _stored(page: EncodedPage) -> Answer:
+    return Answer(204, NO_HEADERS, ((b"etag", b'"%016x"' % page.digest), COUNTS_OF_ONE[page.kind]))
 
 
 def _page_counts(pages: EncodedPages) -> tuple[bytes, bytes]:
@@ -174,7 +189,7 @@ async def _load(pool: Pool, call: Call, _body: bytes) -> Answer:
         if not zero_fills:
             raise
         return _absent_as_zeros(pool, call)
-    headers = [(b"etag", b'"%016x"' % page.digest), (b"page-kind", _KIND_WORDS[page.kind])]
+    headers = [(b"etag", b'"%016x"' % page.digest), (b"page-kind", KIND_WORDS[page.kind])]
     if call.operation is INSPECT:
         headers.append((b"page-stored-length", b"%d" % page.stored_length))
     if zero_fills:
@@ -233,7 +248,7 @@ async def _inspect(pool: Pool, call: Call, body: bytes) -> Answer:
 async def _take(pool: Pool, call: Call, _body: bytes) -> Answer:
     call.refuse_preconditions()
     page = await pool.take(call.type, call.offset)
-    headers = ((b"etag", b'"%016x"' % page.digest), (b"page-kind", _KIND_WORDS[page.kind]))
+    headers = ((b"etag", b'"%016x"' % page.digest), (b"page-kind", KIND_WORDS[page.kind]))
     return Answer(200, PAGE_HEADERS, headers, page.data)
 
 
@@ -250,7 +265,7 @@ async def _invalidate(pool: Pool, call: Call, _body: bytes) -> Answer:
 
 
 def _admit_frames(pool: Pool, call: Call) -> int:
-    _check_media_type(call.head)
+    check_media_type(call.head)
     call.refuse_preconditions()
     if call.head.has_content_range:
         raise BadHeader("Frames are stored whole: Content-Range is for images.")

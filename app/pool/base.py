@@ -8,6 +8,7 @@ from typing import NamedTuple
 from app.page.classify import Kind, zero_page
 from app.page.codec import digest_of
 from app.pool.parameters import Parameters
+from app.pool.short_way import ShortWay
 from app.pool.state import PoolState
 from app.pool.stores import Stores
 from app.settings import Settings
@@ -48,6 +49,7 @@ class PoolBase:
         self._observe = telemetry.observe
         self._stores = Stores(store, state, telemetry)
         self._threads = encoder_threads
+        self.short_way = ShortWay(store, state, telemetry, settings.page_size)
         zero = zero_page(settings.page_size)
         self._zero_page = Page(zero, digest_of(zero), Kind.ZERO, 0)
 

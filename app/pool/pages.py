@@ -202,6 +202,15 @@ class Pages(PoolBase):
             await self._store_encoded(type_, EncodedPages.of_one(offset, encoded))
         return encoded
 
+    async def store_begun(self, type_: int, offset: int, encoded: EncodedPage, begun_at: float) -> None:
+        """The long way for a store of one page that `short_way` has begun, at `begun_at`, and that changed nothing.
+
+        Raises:
+            Refused, BackendUnavailable: as `store`.
+        """
+        change = put_one(type_, offset, encoded.kind, encoded.blob or ZERO_BLOB)
+        await self._stores.put_page(change, begun_at)
+
     async def store_if(self, type_: int, offset: int, page: bytes, conditions: Preconditions) -> EncodedPage:
         """Store one page if the preconditions hold for what is there, compared and swapped in one step.
 

@@ -45,6 +45,7 @@ class PoolState:
         self._encoder: Encoder | None = None
         self._was_failing = False
         self._sure_bytes: float = 0
+        self._is_limited = False
         self._sure_pages = 0
 
     @property
@@ -73,6 +74,9 @@ class PoolState:
             self._encoder = Encoder(self._page_size, parameters.compressor)
         self._parameters = parameters
         self._sure_bytes = reopen_bytes(parameters) - LOOK_BYTES if parameters.max_pool_bytes else UNBOUNDED
+        if not parameters.enabled:
+            self._sure_bytes = -UNBOUNDED
+        self._is_limited = parameters.max_pool_bytes > 0
         self._sure_pages = parameters.max_stored_pages - CHUNK_PAGES
         self.version = version
         self._publish_version(version)
@@ -120,13 +124,13 @@ class PoolState:
         return decide(self.gate, self.totals(), new_bytes, new_pages, self.parameters)
 
     def surely_fits(self, new_bytes: int) -> bool:
-        """Whether `decide` would say FITS to one chunk's pages: its common answer, for the cost of a comparison."""
+        """Whether stores are enabled, and `decide` would say FITS to one chunk's pages: its common answer, cheaply."""
         store = self._store
         return (
             self.gate is Gate.OPEN
             and store.total_bytes + self._bytes_in_flight + new_bytes < self._sure_bytes
             and store.total_pages + self._pages_in_flight < self._sure_pages
-            and (self._bytes_since_look + new_bytes <= LOOK_BYTES or not self.parameters.max_pool_bytes)
+            and (self._bytes_since_look + new_bytes <= LOOK_BYTES or not self._is_limited)
         )
 
     def reserve(self, change: ChunkChange) -> None:
@@ -134,6 +138,17 @@ class PoolState:
         self._bytes_in_flight += change.blob_bytes
         self._bytes_since_look += change.blob_bytes
         self._pages_in_flight += change.put_map.bit_count()
+
+    def reserve_page(self, blob_bytes: int) -> None:
+        """As `reserve`, of one page."""
+        self._bytes_in_flight += blob_bytes
+        self._bytes_since_look += blob_bytes
+        self._pages_in_flight += 1
+
+    def release_page(self, blob_bytes: int) -> None:
+        """As `release`, of one page."""
+        self._bytes_in_flight -= blob_bytes
+        self._pages_in_flight -= 1
 
     def release(self, change: ChunkChange) -> None:
         """Count a change as done; its answer has told the new totals."""

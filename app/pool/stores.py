@@ -63,13 +63,16 @@ class Stores:
         self._cells = telemetry.cells
         self._observe = telemetry.observe
 
-    async def put_page(self, change: ChunkChange) -> None:
-        """As `put`, of one page: what surely fits takes the short way."""
+    async def put_page(self, change: ChunkChange, begun_at: float | None = None) -> None:
+        """As `put`, of one page: what surely fits spares itself the questions.
+
+        `begun_at`: when a try that changed nothing was sent; time.monotonic.
+        """
         if not self._state.surely_fits(change.blob_bytes):
             await self.put((change,))
             return
         started = perf_counter()
-        pending = self._begin(change)
+        pending = self._begin(change, begun_at)
         try:
             await pending.finish()
         except StoreFull:
@@ -132,8 +135,8 @@ class Stores:
             await self._put_exactly(remaining, refusals, started, keep=keep, is_whole=not sent)
         return failure
 
-    def _begin(self, change: ChunkChange) -> SentChange:
-        sent = self._store.begin_change(change)
+    def _begin(self, change: ChunkChange, begun_at: float | None = None) -> SentChange:
+        sent = self._store.begin_change(change, begun_at=begun_at)
         self._state.reserve(change)
         return sent
 

@@ -50,7 +50,7 @@ class Phase(Enum):
     PASSED = "uvicorn"
 
 
-class PageDoor(asyncio.Protocol):
+class Door(asyncio.Protocol):
     """One client connection."""
 
     def __init__(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
-from app.api.answer import Answer
+from app.api.answer import PAGE_HEADERS, Answer
 from app.api.authorization import Authorization
 from app.api.error_responses import problem
 from app.api.guards import AllowedHosts, RequestIds
-from app.api.page_calls import Call
+from app.api.page_calls import COUNTS_OF_ONE, KIND_WORDS, Call
 from app.api.token_entries import Token
 from app.errors import Overloaded, PagepoolError
+from app.page.classify import Kind
 from app.serve.request_head import HeadReader
 from app.serve.time_limits import TimeLimits
 from app.telemetry_cells import REQUESTS_IN_FLIGHT
@@ -24,6 +25,22 @@ _STATUS_LINES: Final = {
 _BODILESS: Final = frozenset({204, 304})
 
 
+class ShortHeads:
+    """What the heads of plain answers for one page have in common; made anew with each Date.
+
+    A page's digest stands behind `loaded` or `stored`, then comes the end for its kind, and then the request's id.
+    """
+
+    __slots__ = ("loaded", "loaded_ends", "stored", "stored_ends")
+
+    def __init__(self, defaults: bytes, page_size: int) -> None:
+        self.loaded = b"".join((_STATUS_LINES[200], defaults, PAGE_HEADERS.rendered, b'etag: "'))
+        self.stored = b"".join((_STATUS_LINES[204], defaults, b'etag: "'))
+        end = b'"\r\npage-kind: %b\r\ncontent-length: %d\r\nx-request-id: '
+        self.loaded_ends = [end % (KIND_WORDS[kind], page_size) for kind in Kind]
+        self.stored_ends = [b'"\r\n%b: %b\r\nx-request-id: ' % COUNTS_OF_ONE[kind] for kind in Kind]
+
+
 class DoorContext:
     """One for each worker."""
 
@@ -33,14 +50,21 @@ class DoorContext:
         self.in_flight = process.in_flight
         self.telemetry = process.telemetry
         self.cells = process.telemetry.cells
+        is_guarded = authorization.tokens.are_required
         self.heads = HeadReader(
-            AllowedHosts.from_settings(settings), authorization if authorization.tokens.are_required else None
+            AllowedHosts.from_settings(settings), authorization if is_guarded else None, settings.page_size
         )
+        self.must_look_closer = is_guarded or settings.access_log
+        """Whether the short way is closed: a token has to be found and counted, or a line to be written."""
+        self.observe_series = process.telemetry.observe
         self.request_ids = RequestIds()
         self.access_log = settings.access_log
         self.max_connections = settings.max_connections
         self.max_header_bytes = settings.max_header_bytes
         self.limits = TimeLimits.from_settings(settings)
+        self._page_size = settings.page_size
+        self._short_heads = ShortHeads(b"", settings.page_size)
+        self._short_defaults: list[tuple[bytes, bytes]] | None = None
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._default_rendered = b""
 
@@ -76,6 +100,13 @@ class DoorContext:
             self._default_headers = headers
             self._default_rendered = b"".join(b"%b: %b\r\n" % pair for pair in headers)
         return self._default_rendered
+
+    def short_heads(self, headers: list[tuple[bytes, bytes]]) -> ShortHeads:
+        """The heads of plain answers, with these default headers."""
+        if headers is not self._short_defaults:
+            self._short_defaults = headers
+            self._short_heads = ShortHeads(self._rendered_defaults(headers), self._page_size)
+        return self._short_heads
 
     def render_answer(
         self, answer: Answer, defaults: list[tuple[bytes, bytes]], request_id: bytes, *, closes: bool

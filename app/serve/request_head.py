@@ -14,7 +14,18 @@ from typing import Final
 
 from app.api.authorization import Authorization
 from app.api.guards import AllowedHosts, check_request
-from app.api.page_calls import INSPECT, INVALIDATE, LOAD, LOAD_FRAMES, STORE, STORE_FRAMES, TAKE, Call, PageOperation
+from app.api.page_calls import (
+    INSPECT,
+    INVALIDATE,
+    LOAD,
+    LOAD_FRAMES,
+    STORE,
+    STORE_FRAMES,
+    TAKE,
+    Call,
+    PageOperation,
+    check_media_type,
+)
 from app.api.page_head import PageHead, read_head
 from app.api.token_entries import Token
 from app.errors import BadRequest, HeadTooLarge, PagepoolError
@@ -56,6 +67,18 @@ class FieldBlock:
     authorization: bytes | None = field(repr=False)
     may_change: bool
     """Whether a browser guard would let this request change the pool."""
+    is_plain_load: bool = False
+    """Whether it may be the head of a load that asks for no more than the page."""
+    is_plain_store: bool = False
+    """Whether it may be the head of a store of one page without preconditions."""
+
+
+def _is_page_body(head: PageHead) -> bool:
+    try:
+        check_media_type(head)
+    except BadRequest:
+        return False
+    return not head.has_content_range
 
 
 def fault_of_unfinished_head(buffer: bytes, max_bytes: int) -> PagepoolError | None:
@@ -70,11 +93,13 @@ def fault_of_unfinished_head(buffer: bytes, max_bytes: int) -> PagepoolError | N
 class HeadReader:
     """Reads blocks of header fields, and remembers the short ones."""
 
-    def __init__(self, allowed_hosts: AllowedHosts, authorization: Authorization | None) -> None:
+    def __init__(self, allowed_hosts: AllowedHosts, authorization: Authorization | None, page_size: int) -> None:
         """`authorization` is None where no tokens are required."""
         self._allowed_hosts = allowed_hosts
         self._authorization = authorization
-        self._blocks: dict[bytes, FieldBlock | None] = {}
+        self._page_size = page_size
+        self.blocks: dict[bytes, FieldBlock | None] = {}
+        """Those that are remembered, by their bytes, the empty line behind them included; None: declined."""
 
     def read_request(self, buffer: bytes, head_end: int) -> tuple[Call, FieldBlock, Token | None] | None:
         """The request whose head is buffer[:head_end], an empty line behind it, and its token; None declines it."""
@@ -82,7 +107,7 @@ class HeadReader:
         match = REQUEST_LINE.fullmatch(buffer, 0, line_end)
         if match is None:
             return None
-        fields = self._read_fields(buffer[line_end + 2 : head_end + 2])
+        fields = self._read_fields(buffer[line_end + 2 : head_end + 4])
         method, area, type_, offset, take, query = match.groups()
         operation = OPERATIONS.get((method, area, take))
         if fields is None or operation is None or not (fields.may_change or method in _SAFE_METHODS):
@@ -99,13 +124,13 @@ class HeadReader:
 
     def _read_fields(self, block: bytes) -> FieldBlock | None:
         try:
-            return self._blocks[block]
+            return self.blocks[block]
         except KeyError:
             fields = self._parse(block)
             if len(block) <= _REMEMBERED_BYTES:
-                if len(self._blocks) >= _REMEMBERED_BLOCKS:
-                    self._blocks.clear()
-                self._blocks[block] = fields
+                if len(self.blocks) >= _REMEMBERED_BLOCKS:
+                    self.blocks.clear()
+                self.blocks[block] = fields
             return fields
 
     def _parse(self, block: bytes) -> FieldBlock | None:
@@ -113,7 +138,7 @@ class HeadReader:
         single: dict[bytes, bytes] = {}
         keeps_alive = True
         request_id = None
-        for line in block.split(b"\r\n")[:-1]:
+        for line in block.split(b"\r\n")[:-2]:
             match = _FIELD.fullmatch(line)
             if match is None:
                 return None
@@ -137,8 +162,17 @@ class HeadReader:
             head = read_head(pairs)
         except PagepoolError:
             return None
+        may_change = self._may_change(pairs)
+        is_plain = keeps_alive and not head.is_conditional
         return FieldBlock(
-            head, int(length), keeps_alive, request_id, single.get(b"authorization"), self._may_change(pairs)
+            head,
+            int(length),
+            keeps_alive,
+            request_id,
+            single.get(b"authorization"),
+            may_change,
+            is_plain_load=is_plain and length == b"0",
+            is_plain_store=is_plain and may_change and int(length) == self._page_size and _is_page_body(head),
         )
 
     def _may_change(self, pairs: list[tuple[bytes, bytes]]) -> bool:

@@ -29,7 +29,7 @@ from app.serve.worker_context import EXIT_REFUSED, READY_MARK, REFUSAL_BYTES, RE
 from app.settings import Door, Settings
 from app.telemetry_logging import configure_logging
 
-DOOR = "app.serve.door:PageDoor"
+DOOR = "app.serve.page_door:PageDoor"
 """Pagepool's HTTP protocol class; uvicorn imports it by this name."""
 
 ORPHAN_SECONDS = 2.0

@@ -16,13 +16,14 @@ nothing is lost by holding the next batch back.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import hiredis
 
@@ -38,8 +39,23 @@ pack_command = cast("Callable[[Sequence[bytes | int | float | str]], bytes]", hi
 _NOT_ENOUGH: Final = object()
 
 
+class Receiver(Protocol):
+    """Who waits for a reply: a future, or what stands in one's place to spare it."""
+
+    def set_result(self, result: Reply, /) -> None: ...
+
+    def set_exception(self, exception: BaseException, /) -> None: ...
+
+
+Pending = tuple[Receiver, float, bool]
+"""A command that was sent: who waits for its reply, since when (time.monotonic), and whether it is a write."""
+
+SENT_AT: Final = 1
+"""The place of the second."""
+
+
 class _Replies:
-    """Stands as a future in the queue, once for each of several commands, whose replies come as one list."""
+    """Receives several replies, and hands them on as one list."""
 
     __slots__ = ("_count", "_future", "_replies")
 
@@ -48,50 +64,41 @@ class _Replies:
         self._count = count
         self._replies: list[Reply] = []
 
-    def done(self) -> bool:
-        return self._future.done()
-
     def set_result(self, reply: Reply) -> None:
         self._replies.append(reply)
         if len(self._replies) == self._count:
             self._future.set_result(self._replies)
 
     def set_exception(self, error: BaseException) -> None:
-        self._future.set_exception(error)
-
-    def exception(self) -> BaseException | None:
-        return self._future.exception()
+        fail(self._future, error)
 
 
-class Pending:
-    """A command that was sent: who waits for its reply, and since when."""
-
-    __slots__ = ("future", "is_write", "sent_at")
-
-    def __init__(self, future: asyncio.Future[Reply] | _Replies, sent_at: float, *, is_write: bool) -> None:
-        self.future = future
-        self.sent_at = sent_at
-        self.is_write = is_write
-
-    def fail(self, error: BaseException) -> None:
-        """Give whoever still waits an error instead of a reply."""
-        if not self.future.done():
-            self.future.set_exception(error)
-            # Nobody may be waiting any more, which is no defect.
-            self.future.exception()
+def fail(receiver: Receiver, error: BaseException) -> None:
+    """Give whoever still waits an error instead of a reply."""
+    try:
+        receiver.set_exception(error)
+    except asyncio.InvalidStateError:
+        return  # it was cancelled
+    if isinstance(receiver, asyncio.Future):
+        receiver.exception()  # nobody may be waiting any more, which is no defect
 
 
 class Connection(asyncio.Protocol):
     """A connection whose replies count as they come."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[Connection], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[Connection], None], max_unwritten_bytes: int
+    ) -> None:
         self._loop = loop
         self._on_lost = on_lost
+        self._max_unwritten = max_unwritten_bytes
         self._reader = hiredis.Reader(notEnoughData=_NOT_ENOUGH)
         self._transport: asyncio.Transport | None = None
         self._unsent: list[bytes] = []
         self.pending: deque[Pending] = deque()
         self.is_open = False
+        self.is_congested = False
+        """Whether the kernel has more bytes yet to take than it may be offered."""
         self.identifier = 0
         self.name = b"pagepool-%b" % secrets.token_hex(8).encode()
         self.peer: Any = None
@@ -101,7 +108,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one, but not by inheritance
-        self._transport.set_write_buffer_limits(high=1 << 20)
+        self._transport.set_write_buffer_limits(high=self._max_unwritten)
         self.peer = transport.get_extra_info("peername")
         self.is_open = True
 
@@ -109,61 +116,73 @@ class Connection(asyncio.Protocol):
         self.is_open = False
         self._on_lost(self)
 
+    def pause_writing(self) -> None:
+        self.is_congested = True
+
+    def resume_writing(self) -> None:
+        self.is_congested = False
+
     def data_received(self, data: bytes) -> None:
-        reader, pending = self._reader, self.pending
+        next_reply, pending = self._reader.gets, self.pending
         try:
-            reader.feed(data)
-            while (reply := reader.gets()) is not _NOT_ENOUGH:
+            self._reader.feed(data)
+            while (reply := next_reply()) is not _NOT_ENOUGH:
                 if not pending:
                     self.unasked = reply
                     self.abort()
                     return
-                future = pending.popleft().future
-                if not future.done():
-                    future.set_result(reply)
+                receiver, _, _ = pending.popleft()
+                try:  # noqa: SIM105  contextlib.suppress would cost every reply
+                    receiver.set_result(reply)
+                except asyncio.InvalidStateError:
+                    pass  # it was cancelled
         except hiredis.ProtocolError:
             logger.exception("Redis sent what is no reply")
             self.abort()
 
-    def send(self, command: bytes, *, is_write: bool = False) -> asyncio.Future[Reply]:
-        """Queue a packed command; it leaves with all others of this tick, in order and in one write."""
-        future = self._loop.create_future()
+    def post(self, receiver: Receiver, command: bytes, now: float, *, is_write: bool) -> None:
+        """Queue a packed command; it leaves with all others of this tick, in order and in one write.
+
+        Args:
+            receiver: gets the reply, or an error; it must not raise anything but InvalidStateError.
+            command: one command and no more.
+            now: time.monotonic, as the caller has just read it.
+            is_write: its failure must not be told before it can take no effect.
+        """
         if not self.is_open:
-            return self._refused(future)
-        self.pending.append(Pending(future, time.monotonic(), is_write=is_write))
+            fail(receiver, self._refusal())
+            return
+        self.pending.append((receiver, now, is_write))
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._unsent.append(command)
+
+    def send(self, command: bytes, *, is_write: bool = False) -> asyncio.Future[Reply]:
+        """As `post`; the future that is given back receives the reply."""
+        future = self._loop.create_future()
+        self.post(future, command, time.monotonic(), is_write=is_write)
         return future
 
     def send_many(self, commands: bytes, count: int) -> asyncio.Future[list[Reply]]:
         """Queue `count` packed commands that change nothing; the future gives the list of their replies."""
         future = self._loop.create_future()
         if not self.is_open:
-            return self._refused(future)
-        pending = Pending(_Replies(future, count), time.monotonic(), is_write=False)
-        self.pending.extend([pending] * count)
+            fail(future, self._refusal())
+            return future
+        self.pending.extend([(_Replies(future, count), time.monotonic(), False)] * count)
         if not self._unsent:
             self._loop.call_soon(self._flush)
         self._unsent.append(commands)
         return future
 
-    def _refused(self, future: asyncio.Future[Any]) -> asyncio.Future[Any]:
-        """The future of a command that cannot be sent any more."""
-        future.set_exception(BackendUnavailable(str(self.unasked or "the connection was lost")))
-        # Nobody may be waiting, which is no defect.
-        future.exception()
-        return future
+    def _refusal(self) -> BackendUnavailable:
+        """What becomes of a command that cannot be sent any more."""
+        return BackendUnavailable(str(self.unasked or "the connection was lost"))
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
         if self._transport is not None and self.is_open:
             self._transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
-
-    @property
-    def unwritten_bytes(self) -> int:
-        """Bytes that the kernel has not yet taken."""
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def abort(self) -> None:
         """Give the connection up, without waiting for anything."""
@@ -176,22 +195,28 @@ class ReplicatedConnection(Connection):
     """A connection whose writes count once enough replicas have them."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[Connection], None], replicas: int, milliseconds: int
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_lost: Callable[[Connection], None],
+        max_unwritten_bytes: int,
+        *,
+        replicas: int,
+        milliseconds: int,
     ) -> None:
-        super().__init__(loop, on_lost)
+        super().__init__(loop, on_lost, max_unwritten_bytes)
         self._replicas = replicas
         self._wait_command = pack_command((b"WAIT", replicas, milliseconds))
-        self._batch: list[tuple[asyncio.Future[Reply], asyncio.Future[Reply]]] = []
+        self._batch: list[tuple[asyncio.Future[Reply], Receiver]] = []
         self._is_waiting = False
 
-    def send(self, command: bytes, *, is_write: bool = False) -> asyncio.Future[Reply]:
-        """As a plain connection's; a write's future waits for the replicas, and may raise NotReplicated."""
-        reply = super().send(command, is_write=is_write)
-        if not is_write or reply.done():
-            return reply
-        outcome = self._loop.create_future()
-        self._batch.append((reply, outcome))
-        return outcome
+    def post(self, receiver: Receiver, command: bytes, now: float, *, is_write: bool) -> None:
+        """As a plain connection's; who waits for a write waits for the replicas, and may be given NotReplicated."""
+        if not is_write or not self.is_open:
+            super().post(receiver, command, now, is_write=is_write)
+            return
+        reply = self._loop.create_future()
+        super().post(reply, command, now, is_write=True)
+        self._batch.append((reply, receiver))
 
     def _flush(self) -> None:
         if self._is_waiting:
@@ -199,12 +224,12 @@ class ReplicatedConnection(Connection):
         if self._batch:
             batch, self._batch = self._batch, []
             self._is_waiting = True
-            super().send(self._wait_command).add_done_callback(partial(self._end_batch, batch))
+            self.send(self._wait_command).add_done_callback(partial(self._end_batch, batch))
         super()._flush()
 
     def _end_batch(
         self,
-        batch: list[tuple[asyncio.Future[Reply], asyncio.Future[Reply]]],
+        batch: list[tuple[asyncio.Future[Reply], Receiver]],
         wait: asyncio.Future[Reply],
     ) -> None:
         self._is_waiting = False
@@ -212,22 +237,19 @@ class ReplicatedConnection(Connection):
             self._flush()
         replicas = 0 if wait.exception() is not None else wait.result()
         is_replicated = isinstance(replicas, int) and replicas >= self._replicas
-        for reply, outcome in batch:
+        for reply, receiver in batch:
             if reply.done():
-                _hand_over(reply, outcome, is_replicated=is_replicated)
+                _hand_over(reply, receiver, is_replicated=is_replicated)
             else:
                 # The connection was lost: the multiplexer says when this write can do no harm any more.
-                reply.add_done_callback(partial(_hand_over, outcome=outcome, is_replicated=False))
+                reply.add_done_callback(partial(_hand_over, receiver=receiver, is_replicated=False))
 
 
-def _hand_over(reply: asyncio.Future[Reply], outcome: asyncio.Future[Reply], *, is_replicated: bool) -> None:
+def _hand_over(reply: asyncio.Future[Reply], receiver: Receiver, *, is_replicated: bool) -> None:
     """Tell what became of a write; an error is told as it is, since that write changed nothing or is unknown."""
     error = reply.exception()
-    if outcome.done():
-        return
     if error is None and (is_replicated or isinstance(reply.result(), hiredis.ReplyError)):
-        outcome.set_result(reply.result())
-        return
-    outcome.set_exception(error or NotReplicated("Too few replicas have confirmed the write in time."))
-    # Nobody may be waiting any more, which is no defect.
-    outcome.exception()
+        with contextlib.suppress(asyncio.InvalidStateError):
+            receiver.set_result(reply.result())
+    else:
+        fail(receiver, error or NotReplicated("Too few replicas have confirmed the write in time."))

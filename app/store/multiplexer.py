@@ -24,7 +24,16 @@ from typing import Any, Final
 import hiredis
 
 from app.errors import BackendUnavailable, Overloaded
-from app.store.connection import Connection, Pending, ReplicatedConnection, Reply, pack_command
+from app.store.connection import (
+    SENT_AT,
+    Connection,
+    Pending,
+    Receiver,
+    ReplicatedConnection,
+    Reply,
+    fail,
+    pack_command,
+)
 from app.store.endpoint import Server
 
 __all__ = ["Multiplexer", "Reply", "pack_command"]
@@ -112,39 +121,37 @@ class Multiplexer:
 
     # Commands
 
-    def send(self, command: bytes) -> asyncio.Future[Reply]:
-        """Send a packed command that changes nothing; the future gives its reply, error replies as values.
+    def post(self, receiver: Receiver, command: bytes, now: float, *, is_write: bool = False) -> None:
+        """Send a packed command; `receiver` gets its reply, error replies as values.
 
-        The future raises BackendUnavailable when no reply comes in time.
+        It gets BackendUnavailable when no reply comes in time; of a write, whose script checks `deadline`, only when
+        that can take no effect any more.
 
         Raises:
             BackendUnavailable: there is no connection.
             Overloaded: Redis does not take what is already queued.
         """
-        connection = self._connection
-        if connection is None:
-            raise BackendUnavailable(f"Redis is out of reach: {self.last_error}.")
-        if connection.unwritten_bytes > self._max_unwritten:
-            raise Overloaded("Redis does not keep up.")
-        return connection.send(command)
+        self._ready().post(receiver, command, now, is_write=is_write)
+
+    def send(self, command: bytes) -> asyncio.Future[Reply]:
+        """As `post`, for a command that changes nothing; the future that is given back receives the reply."""
+        return self._ready().send(command)
 
     def send_many(self, commands: bytes, count: int) -> asyncio.Future[list[Reply]]:
         """As `send`, for `count` packed commands at once; the future gives the list of their replies."""
-        connection = self._connection
-        if connection is None:
-            raise BackendUnavailable(f"Redis is out of reach: {self.last_error}.")
-        if connection.unwritten_bytes > self._max_unwritten:
-            raise Overloaded("Redis does not keep up.")
-        return connection.send_many(commands, count)
+        return self._ready().send_many(commands, count)
 
     def send_write(self, command: bytes) -> asyncio.Future[Reply]:
         """As `send`, for a command that checks `deadline`: its failure is reported only when it can take no effect."""
+        return self._ready().send(command, is_write=True)
+
+    def _ready(self) -> Connection:
         connection = self._connection
         if connection is None:
             raise BackendUnavailable(f"Redis is out of reach: {self.last_error}.")
-        if connection.unwritten_bytes > self._max_unwritten:
+        if connection.is_congested:
             raise Overloaded("Redis does not keep up.")
-        return connection.send(command, is_write=True)
+        return connection
 
     def deadline(self, begun_at: float) -> float:
         """The latest moment for a write to take effect, in microseconds of this server's clock.
@@ -162,12 +169,12 @@ class Multiplexer:
         """Doom the connection if its oldest command got no reply in time; release writes that can do no harm now."""
         now = time.monotonic()
         connection = self._connection
-        if connection is not None and connection.pending and now - connection.pending[0].sent_at > self._timeout:
+        if connection is not None and connection.pending and now - connection.pending[0][SENT_AT] > self._timeout:
             self.last_error = f"no reply within {self._timeout:g} s"
             connection.abort()
         elif connection is not None and connection.is_open and now >= self._clock_due:
             self._ask_clock(connection, now)
-        while self._stranded and now - self._stranded[0].sent_at > self._timeout:
+        while self._stranded and now - self._stranded[0][SENT_AT] > self._timeout:
             self._fail(self._stranded.pop(0))
         interval = min(self._timeout / SWEEPS_PER_TIMEOUT, LONGEST_SWEEP_SECONDS)
         self._sweeper = self._loop.call_later(interval, self._sweep)
@@ -198,7 +205,7 @@ class Multiplexer:
         return int(seconds) + int(microseconds) / 1e6 - time.monotonic()
 
     def _fail(self, pending: Pending) -> None:
-        pending.fail(BackendUnavailable(f"Redis did not answer: {self.last_error}."))
+        fail(pending[0], BackendUnavailable(f"Redis did not answer: {self.last_error}."))
 
     def _release_stranded(self) -> None:
         stranded, self._stranded = self._stranded, []
@@ -216,7 +223,8 @@ class Multiplexer:
                 self.last_error = "the connection was lost"
             self._lost.set()
         for pending in connection.pending:
-            if pending.is_write:
+            _, _, is_write = pending
+            if is_write:
                 self._stranded.append(pending)
             else:
                 self._fail(pending)
@@ -247,9 +255,11 @@ class Multiplexer:
 
     def _new_connection(self) -> Connection:
         if not self._replicas:
-            return Connection(self._loop, self._on_lost)
+            return Connection(self._loop, self._on_lost, self._max_unwritten)
         milliseconds = max(1, int(self._timeout * WAIT_SHARE * 1000))
-        return ReplicatedConnection(self._loop, self._on_lost, self._replicas, milliseconds)
+        return ReplicatedConnection(
+            self._loop, self._on_lost, self._max_unwritten, replicas=self._replicas, milliseconds=milliseconds
+        )
 
     async def _connect(self) -> None:
         """Make a connection, have Redis kill its predecessor, and only then let commands in."""

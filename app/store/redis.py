@@ -24,7 +24,7 @@ from app.store.scripts import CHANGE_CHUNK, READ_RUN, call_script
 from app.store.survey import ask_stripes
 
 _COUNTERS: Final = Struct("<5d")
-_ALL_FIELDS: Final = (b"m", *(b"%d" % index for index in range(CHUNK_PAGES)))
+ALL_FIELDS: Final = (b"m", *(b"%d" % index for index in range(CHUNK_PAGES)))
 _LOW_WORD: Final = 0xFFFF_FFFF
 
 
@@ -59,7 +59,7 @@ class RedisStore:
         """A chunk's field "m", and the blob of one of its pages."""
         stripe = self.keys.stripe_of(type_, chunk)
         key = self.keys.chunk(stripe, type_, chunk)
-        command = pack_command((b"HMGET", key, b"m", _ALL_FIELDS[index + 1]))
+        command = pack_command((b"HMGET", key, b"m", ALL_FIELDS[index + 1]))
         reply = await self.nodes.loads(stripe).send(command)
         return reply if type(reply) is list else await self._settle_load(reply, key, command)
 
@@ -79,7 +79,7 @@ class RedisStore:
             chunk, index = offset >> CHUNK_SHIFT, offset & INDEX_MASK
             taken = min(CHUNK_PAGES - index, end - offset)
             stripe = self.keys.stripe_of(type_, chunk)
-            fields = _ALL_FIELDS[index + 1 : index + 1 + taken]
+            fields = ALL_FIELDS[index + 1 : index + 1 + taken]
             key = self.keys.chunk(stripe, type_, chunk)
             command = pack_command((b"HMGET", key, b"m", *fields))
             pieces.append((chunk, index, taken, self.nodes.loads(stripe).send(command), key, command))
@@ -95,7 +95,13 @@ class RedisStore:
     # Changes
 
     def begin_change(
-        self, change: ChunkChange, room: Room | None = None, *, refuse: bool = False, keep: bool = False
+        self,
+        change: ChunkChange,
+        room: Room | None = None,
+        *,
+        refuse: bool = False,
+        keep: bool = False,
+        begun_at: float | None = None,
     ) -> SentChange:
         """Send one change; `finish` of what comes back waits for its end.
 
@@ -104,8 +110,9 @@ class RedisStore:
             room: admit page by page with this; None where every page is known to fit.
             refuse: refuse every page that has a blob.
             keep: refused pages leave what was there.
+            begun_at: when a try that changed nothing was sent (time.monotonic): this one gains no time.
         """
-        return SentChange(self, change, room, refuse=refuse, keep=keep)
+        return SentChange(self, change, room, refuse=refuse, keep=keep, begun_at=begun_at)
 
     async def change(
         self, change: ChunkChange, room: Room | None = None, *, refuse: bool = False, keep: bool = False
@@ -215,14 +222,23 @@ class SentChange:
 
     __slots__ = ("_begun_at", "_change", "_keep", "_refuse", "_reply", "_room", "_store", "_stripe")
 
-    def __init__(self, store: RedisStore, change: ChunkChange, room: Room | None, *, refuse: bool, keep: bool) -> None:
+    def __init__(
+        self,
+        store: RedisStore,
+        change: ChunkChange,
+        room: Room | None,
+        *,
+        refuse: bool,
+        keep: bool,
+        begun_at: float | None = None,
+    ) -> None:
         self._store = store
         self._change = change
         self._room = room
         self._refuse = refuse
         self._keep = keep
         self._stripe = store.keys.stripe_of(change.type, change.chunk)
-        self._begun_at = monotonic()
+        self._begun_at = monotonic() if begun_at is None else begun_at
         self._reply = self._send(store.nodes.stores(self._stripe), (b"EVALSHA", CHANGE_CHUNK.sha))
 
     def _resend(self, connection: Multiplexer) -> asyncio.Future[Reply]:

@@ -26,13 +26,14 @@ def _read(name: str) -> Script:
 
 
 CHANGE_CHUNK: Final = _read("change_chunk.lua")
+PUT_PAGE: Final = _read("put_page.lua")
 READ_RUN: Final = _read("read_run.lua")
 OPEN_POOL: Final = _read("open_pool.lua")
 MARK_STRIPE: Final = _read("mark_stripe.lua")
 WRITE_RECORD: Final = _read("write_record.lua")
 AUDIT_CHUNK: Final = _read("audit_chunk.lua")
 AUDIT_STRIPE: Final = _read("audit_stripe.lua")
-ALL: Final = (CHANGE_CHUNK, READ_RUN, OPEN_POOL, MARK_STRIPE)
+ALL: Final = (CHANGE_CHUNK, PUT_PAGE, READ_RUN, OPEN_POOL, MARK_STRIPE)
 """Those that a new connection makes known at once; the others are sent when they are needed."""
 
 

@@ -17,10 +17,12 @@ from app.errors import PageMissing
 from app.page.classify import Kind
 from app.page.codec import DecodedExtent, EncodedPage, EncodedPages, digest_of
 from app.pool.base import Page
-from app.serve.door import PageDoor
+from app.pool.short_way import BegunStore
 from app.serve.door_context import DoorContext
+from app.serve.page_door import PageDoor
 from app.serve.passing_on import NO_KEEP_ALIVE_LIMIT_SECONDS
 from app.settings import Settings
+from app.store.connection import Receiver
 from app.telemetry import Telemetry
 from app.telemetry_cells import CONNECTIONS, REQUESTS_IN_FLIGHT
 from app.wiring import ProcessContext
@@ -42,8 +44,9 @@ class HeldPool:
         self.is_held = False
         self.waiting: list[asyncio.Future[None]] = []
         self.defect: BaseException | None = None
+        self.short_way = HeldWay(self)
 
-    async def _come_through(self) -> None:
+    async def come_through(self) -> None:
         if self.is_held:
             future = asyncio.get_running_loop().create_future()
             self.waiting.append(future)
@@ -59,27 +62,65 @@ class HeldPool:
         self.waiting.clear()
 
     async def load(self, type_: int, offset: int, *, is_counted: bool) -> Page:  # noqa: ARG002 - the pool's signature
-        await self._come_through()
+        await self.come_through()
         data = self.pages.get((type_, offset))
         if data is None:
             raise PageMissing("The page is absent.", missing=[[offset, 1]])
         return Page(data, digest_of(data), Kind.RAW, len(data))
 
     async def load_extent(self, *of_extent: int, is_counted: bool) -> DecodedExtent:  # noqa: ARG002 - as above
-        await self._come_through()
+        await self.come_through()
         count = of_extent[-1]
         return DecodedExtent(bytearray([Kind.RAW] * count), [PAGE] * count)
 
     async def store_page(self, type_: int, offset: int, page: bytes) -> EncodedPage:
-        await self._come_through()
+        await self.come_through()
         self.pages[type_, offset] = page
         return EncodedPage(Kind.RAW, digest_of(page), page)
 
     async def store(self, type_: int, offset: int, body: bytes) -> EncodedPages:
-        await self._come_through()
+        await self.come_through()
         pages = [body[at : at + 4096] for at in range(0, len(body), 4096)]
         self.pages.update(((type_, place), page) for place, page in enumerate(pages, offset))
         return EncodedPages(range(offset, offset + len(pages)), bytearray([Kind.RAW] * len(pages)), [bytes(10)])
+
+
+class HeldWay:
+    """The short way to the same pages, held up with them."""
+
+    def __init__(self, pool: HeldPool) -> None:
+        self._pool = pool
+        self._replies: set[asyncio.Task[None]] = set()
+
+    def _reply_to(self, receiver: Receiver, act: Callable[[], Any]) -> None:
+        async def reply() -> None:
+            try:
+                await self._pool.come_through()
+            except Exception as error:  # noqa: BLE001  the door is to tell what it thinks of it
+                receiver.set_exception(error)
+            else:
+                receiver.set_result(act())
+
+        task = asyncio.get_running_loop().create_task(reply())
+        self._replies.add(task)
+        task.add_done_callback(self._replies.discard)
+
+    def begin_load(self, type_: int, offset: int, receiver: Receiver, _now: float) -> None:
+        self._reply_to(receiver, lambda: self._pool.pages.get((type_, offset)))
+
+    def end_load(
+        self, _type: int, _offset: int, reply: bytes | None, _seconds: float
+    ) -> tuple[bytes, int, Kind] | None:
+        return None if reply is None else (reply, digest_of(reply), Kind.RAW)
+
+    def begin_store(self, type_: int, offset: int, page: bytes, receiver: Receiver, _now: float) -> BegunStore:
+        self._reply_to(receiver, lambda: self._pool.pages.update({(type_, offset): page}))
+        return BegunStore(EncodedPage(Kind.RAW, digest_of(page), page), 0)
+
+    def end_store(self, _begun: BegunStore, _reply: None, _seconds: float) -> bool:
+        return True
+
+    def fail_store(self, begun: BegunStore) -> None: ...
 
 
 class BehindTheDoor:

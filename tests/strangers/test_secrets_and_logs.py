@@ -40,7 +40,7 @@ def test_endpoints_hide_the_password() -> None:
 def test_what_is_remembered_of_heads_hides_the_token() -> None:
     """The door remembers header fields, and with them tokens; `repr` does not show them."""
     head = request("GET", "/v1/pages/1/1", None, f"Authorization: Bearer {secret('read')}")[:-4]
-    reader = HeadReader(AllowedHosts(["127.0.0.1"]), None)
+    reader = HeadReader(AllowedHosts(["127.0.0.1"]), None, 4096)
     plain = reader.read_request(head + b"\r\n\r\n", len(head))
     assert plain is not None
     assert plain[1].authorization is not None

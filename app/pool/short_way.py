@@ -1,0 +1,108 @@
+"""A load or a store of one page without a coroutine: begun with a call, ended by whoever receives Redis's reply.
+
+The answers are those of `Pages.load` and `Pages.store_page`, at a third of the cost. Whatever is not plain sailing (an
+error reply, an absent page, a chunk that is not there yet, a pool near its limit) is left to the long way.
+
+    begun = way.begin_store(type_, offset, page, receiver, now)     None: go the long way
+    …the receiver gets a reply…
+    way.end_store(begun, reply, seconds)                            False: nothing was changed, go the long way
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from app.errors import PageCorrupt
+from app.page.classify import Kind, zero_page
+from app.page.codec import ENVELOPE_BYTES, ZERO_BLOB, EncodedPage, decode, digest_of
+from app.pool.state import PoolState
+from app.store.chunk import is_blob, kind_of_page
+from app.store.connection import Receiver, Reply
+from app.store.keys import CHUNK_SHIFT, INDEX_MASK
+from app.store.redis import RedisStore
+from app.store.single_pages import SinglePages
+from app.telemetry import Telemetry
+from app.telemetry_cells import DECODE_FAILURES, LOADS, STORES, RedisOperation, redis_series
+
+_LOAD_SERIES: Final = redis_series(RedisOperation.LOAD)
+_STORE_SERIES: Final = redis_series(RedisOperation.STORE)
+_ZERO: Final = Kind.ZERO
+
+
+class BegunStore(NamedTuple):
+    """A store on its way."""
+
+    page: EncodedPage
+    stripe: int
+
+
+class ShortWay:
+    """The short way to the pages of one pool."""
+
+    def __init__(self, store: RedisStore, state: PoolState, telemetry: Telemetry, page_size: int) -> None:
+        self._pages = SinglePages(store)
+        self._state = state
+        self._cells = telemetry.cells
+        self._observe = telemetry.observe
+        self._page_size = page_size
+        self._largest_blob = page_size + ENVELOPE_BYTES
+        zero = zero_page(page_size)
+        self._zero = (zero, digest_of(zero), _ZERO)
+        self.begin_load = self._pages.ask
+        """Ask for a page: type, offset, who receives the reply, time.monotonic.
+
+        Raises:
+            BackendUnavailable, Overloaded: nothing was asked.
+        """
+
+    def end_load(self, type_: int, offset: int, reply: Reply, seconds: float) -> tuple[bytes, int, Kind] | None:
+        """The page, its digest and its kind; None: go the long way, nothing was counted.
+
+        Raises:
+            PageCorrupt: what is kept failed its check.
+        """
+        if type(reply) is not list:
+            return None
+        field, blob = reply
+        if blob is not None and is_blob(field, offset & INDEX_MASK):
+            try:
+                page = decode(blob, self._page_size, type_, offset)
+            except PageCorrupt:
+                self._cells[DECODE_FAILURES] += 1
+                raise
+        elif kind_of_page(field, type_, offset >> CHUNK_SHIFT, offset & INDEX_MASK) is _ZERO:
+            page = self._zero
+        else:
+            return None
+        self._observe(_LOAD_SERIES, seconds)
+        self._cells[LOADS + page[2]] += 1
+        return page
+
+    def begin_store(self, type_: int, offset: int, page: bytes, receiver: Receiver, now: float) -> BegunStore | None:
+        """Send a page of exactly `page_size` bytes; None: go the long way, nothing was sent.
+
+        Raises:
+            BackendUnavailable, Overloaded: nothing was sent.
+        """
+        state = self._state
+        if not state.surely_fits(self._largest_blob):
+            return None
+        encoded = state.encoder.encode(page, type_, offset)
+        kind, _, blob = encoded
+        stripe = self._pages.put(type_, offset, kind, blob or ZERO_BLOB, receiver, now)
+        state.reserve_page(encoded.stored_length)
+        return BegunStore(encoded, stripe)
+
+    def end_store(self, begun: BegunStore, reply: Reply, seconds: float) -> bool:
+        """Whether the page was stored; if not, nothing was changed."""
+        encoded, stripe = begun
+        self._state.release_page(encoded.stored_length)
+        if not self._pages.is_done(stripe, reply):
+            return False
+        self._observe(_STORE_SERIES, seconds)
+        self._cells[STORES + encoded.kind] += 1
+        return True
+
+    def fail_store(self, begun: BegunStore) -> None:
+        """No reply will come."""
+        self._state.release_page(begun.page.stored_length)
