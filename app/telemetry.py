@@ -46,16 +46,32 @@ def _observer(cells: memoryview[float]) -> Callable[[int, float], None]:
     return observe
 
 
+def _observer_of_many(cells: memoryview[float]) -> Callable[[int, list[float]], None]:
+    def observe_many(series: int, seconds: list[float]) -> None:
+        lowest = bisect_left(BOUNDS_SECONDS, min(seconds))
+        if lowest == bisect_left(BOUNDS_SECONDS, max(seconds)):
+            cells[series + lowest] += len(seconds)
+        else:
+            for each in seconds:
+                cells[series + bisect_left(BOUNDS_SECONDS, each)] += 1.0
+        cells[series + SPAN - 1] += sum(seconds)
+
+    return observe_many
+
+
 class Telemetry:
     """One worker's cells, and sight of those of all."""
 
-    __slots__ = ("_mapping", "_regions", "cells", "observe")
+    __slots__ = ("_mapping", "_regions", "cells", "observe", "observe_many")
 
     cells: memoryview[float]
     """This worker's cells, `CELL_COUNT` doubles; nobody else writes them."""
 
     observe: Callable[[int, float], None]
     """Put one duration (seconds) into the histogram series that starts at the given cell."""
+
+    observe_many: Callable[[int, list[float]], None]
+    """Put several, one at least."""
 
     def __init__(self, fd: int | None = None, worker_index: int = 0, workers: int = 1) -> None:
         """Map the regions of all workers, or private memory if there is no `fd`.
@@ -86,6 +102,7 @@ class Telemetry:
             self.cells[gauge.index] = 0.0
         self.cells[cells_of.PARAMETERS_VERSION] = 0.0
         self.observe = _observer(self.cells)
+        self.observe_many = _observer_of_many(self.cells)
 
     def observe_request(self, operation: Operation, status: int, seconds: float) -> None:
         """Put one answered request into `pagepool_request_seconds`."""

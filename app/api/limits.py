@@ -51,6 +51,11 @@ class InFlight:
         self._requests -= 1
         self._bytes -= bytes_
 
+    def leave_many(self, requests: int, bytes_each: int) -> None:
+        """Count several no longer, that held so many bytes each."""
+        self._requests -= requests
+        self._bytes -= requests * bytes_each
+
     async def drained(self, seconds: float) -> None:
         """Wait until nothing is held, for so long at most."""
         loop = asyncio.get_running_loop()

@@ -10,11 +10,11 @@ error reply, an absent page, a chunk that is not there yet, a pool near its limi
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from app.errors import PageCorrupt
 from app.page.classify import Kind, zero_page
-from app.page.codec import ENVELOPE_BYTES, ZERO_BLOB, EncodedPage, decode, digest_of
+from app.page.codec import ENVELOPE_BYTES, ZERO_BLOB, EncodedPage, address_mix, digest_of, open_envelope
 from app.pool.state import PoolState
 from app.store.chunk import is_blob, kind_of_page
 from app.store.connection import Receiver, Reply
@@ -29,11 +29,8 @@ _STORE_SERIES: Final = redis_series(RedisOperation.STORE)
 _ZERO: Final = Kind.ZERO
 
 
-class BegunStore(NamedTuple):
-    """A store on its way."""
-
-    page: EncodedPage
-    stripe: int
+BegunStore = tuple[EncodedPage, int]
+"""A store on its way: the page, and the stripe that it goes to."""
 
 
 class ShortWay:
@@ -43,11 +40,18 @@ class ShortWay:
         self._pages = SinglePages(store)
         self._state = state
         self._cells = telemetry.cells
-        self._observe = telemetry.observe
+        self._observe_many = telemetry.observe_many
+        self._load_seconds: list[float] = []
+        self._store_seconds: list[float] = []
+        self._found = [0] * len(Kind)
+        self._stored = [0] * len(Kind)
+        store.nodes.after_replies.append(self._count)
         self._page_size = page_size
         self._largest_blob = page_size + ENVELOPE_BYTES
         zero = zero_page(page_size)
         self._zero = (zero, digest_of(zero), _ZERO)
+        self.after_replies = store.nodes.after_replies
+        """What is to be done when receivers have got their replies: once for all that came together."""
         self.begin_load = self._pages.ask
         """Ask for a page: type, offset, who receives the reply, time.monotonic.
 
@@ -66,7 +70,7 @@ class ShortWay:
         field, blob = reply
         if blob is not None and is_blob(field, offset & INDEX_MASK):
             try:
-                page = decode(blob, self._page_size, type_, offset)
+                page = open_envelope(blob, self._page_size, address_mix(type_, offset))
             except PageCorrupt:
                 self._cells[DECODE_FAILURES] += 1
                 raise
@@ -74,8 +78,8 @@ class ShortWay:
             page = self._zero
         else:
             return None
-        self._observe(_LOAD_SERIES, seconds)
-        self._cells[LOADS + page[2]] += 1
+        self._load_seconds.append(seconds)
+        self._found[page[2]] += 1
         return page
 
     def begin_store(self, type_: int, offset: int, page: bytes, receiver: Receiver, now: float) -> BegunStore | None:
@@ -89,20 +93,38 @@ class ShortWay:
             return None
         encoded = state.encoder.encode(page, type_, offset)
         kind, _, blob = encoded
-        stripe = self._pages.put(type_, offset, kind, blob or ZERO_BLOB, receiver, now)
-        state.reserve_page(encoded.stored_length)
-        return BegunStore(encoded, stripe)
+        blob = blob or ZERO_BLOB
+        stripe = self._pages.put(type_, offset, kind, blob, receiver, now)
+        state.reserve_page(len(blob))
+        return encoded, stripe
 
     def end_store(self, begun: BegunStore, reply: Reply, seconds: float) -> bool:
         """Whether the page was stored; if not, nothing was changed."""
-        encoded, stripe = begun
-        self._state.release_page(encoded.stored_length)
+        (kind, _, blob), stripe = begun
+        self._state.release_page(len(blob or ZERO_BLOB))
         if not self._pages.is_done(stripe, reply):
             return False
-        self._observe(_STORE_SERIES, seconds)
-        self._cells[STORES + encoded.kind] += 1
+        self._store_seconds.append(seconds)
+        self._stored[kind] += 1
         return True
 
     def fail_store(self, begun: BegunStore) -> None:
         """No reply will come."""
-        self._state.release_page(begun.page.stored_length)
+        self._state.release_page(begun[0].stored_length)
+
+    def _count(self) -> None:
+        """Count what ended with the replies that have just come; a cell in shared memory costs more than a list."""
+        if self._load_seconds:
+            self._observe_many(_LOAD_SERIES, self._load_seconds)
+            self._load_seconds.clear()
+            self._add(LOADS, self._found)
+        if self._store_seconds:
+            self._observe_many(_STORE_SERIES, self._store_seconds)
+            self._store_seconds.clear()
+            self._add(STORES, self._stored)
+
+    def _add(self, series: int, counts: list[int]) -> None:
+        for kind in Kind:
+            if counts[kind]:
+                self._cells[series + kind] += counts[kind]
+                counts[kind] = 0

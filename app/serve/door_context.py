@@ -15,13 +15,15 @@ from app.errors import Overloaded, PagepoolError
 from app.page.classify import Kind
 from app.serve.request_head import HeadReader
 from app.serve.time_limits import TimeLimits
-from app.telemetry_cells import REQUESTS_IN_FLIGHT
+from app.telemetry_cells import REQUESTS_IN_FLIGHT, Operation, request_series
 from app.telemetry_logging import log_access
 from app.wiring import ProcessContext
 
 _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus
 }
+_LOADED: Final = request_series(Operation.LOAD, 200)
+_STORED: Final = request_series(Operation.STORE, 204)
 _BODILESS: Final = frozenset({204, 304})
 
 
@@ -41,6 +43,39 @@ class ShortHeads:
         self.stored_ends = [b'"\r\n%b: %b\r\nx-request-id: ' % COUNTS_OF_ONE[kind] for kind in Kind]
 
 
+class ShortEnds:
+    """Requests that ended on the short way, and are counted together, once Redis's replies have all been answered."""
+
+    __slots__ = ("_cells", "_in_flight", "_observe_many", "_page_size", "kept", "loaded", "stored")
+
+    def __init__(self, process: ProcessContext) -> None:
+        self._cells = process.telemetry.cells
+        self._observe_many = process.telemetry.observe_many
+        self._in_flight = process.in_flight
+        self._page_size = process.pool.page_size
+        self.loaded: list[float] = []
+        """The seconds that loads took."""
+        self.stored: list[float] = []
+        self.kept = 0
+        """How many of the answers are not on their way yet, and stay counted as bytes in flight."""
+        process.pool.short_way.after_replies.append(self.count)
+
+    def count(self) -> None:
+        """Count them."""
+        ended = len(self.loaded) + len(self.stored)
+        if not ended:
+            return
+        if self.loaded:
+            self._observe_many(_LOADED, self.loaded)
+            self.loaded.clear()
+        if self.stored:
+            self._observe_many(_STORED, self.stored)
+            self.stored.clear()
+        self._cells[REQUESTS_IN_FLIGHT] -= ended
+        self._in_flight.leave_many(ended - self.kept, self._page_size)
+        self.kept = 0
+
+
 class DoorContext:
     """One for each worker."""
 
@@ -56,7 +91,7 @@ class DoorContext:
         )
         self.must_look_closer = is_guarded or settings.access_log
         """Whether the short way is closed: a token has to be found and counted, or a line to be written."""
-        self.observe_series = process.telemetry.observe
+        self.short_ends = ShortEnds(process)
         self.request_ids = RequestIds()
         self.access_log = settings.access_log
         self.max_connections = settings.max_connections

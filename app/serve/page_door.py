@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from app.api.page_calls import LOAD, STORE, Call, PageOperation, store_begun
 from app.page.address import MAX_TYPE, offset_limit
 from app.serve.door import Door, Phase
-from app.telemetry_cells import REQUESTS_IN_FLIGHT, Operation, request_series
+from app.telemetry_cells import REQUESTS_IN_FLIGHT
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,8 +29,6 @@ _match: Final = re.compile(rb"(GET|PUT) /v1/pages/(0|[1-9][0-9]{0,9})/(0|[1-9][0
 _HEAD: Final = Phase.HEAD
 _CALL: Final = Phase.CALL
 _NEVER: Final = float("inf")
-_LOADED: Final = request_series(Operation.LOAD, 200)
-_STORED: Final = request_series(Operation.STORE, 204)
 
 
 class PageDoor(Door):
@@ -46,6 +44,8 @@ class PageDoor(Door):
         super().__init__(config, server_state, app_state, _loop)
         context = self._context
         self._way = context.pool.short_way
+        self._ends = context.short_ends
+        self._keep_alive = context.limits.keep_alive
         self._page_size = context.pool.page_size
         self._offset_limit = offset_limit(self._page_size)
         self._goes_short = not context.must_look_closer
@@ -132,34 +132,34 @@ class PageDoor(Door):
         data, digest, kind = page
         heads = self._context.short_heads(self._server_state.default_headers)
         parts = (heads.loaded, b"%016x" % digest, heads.loaded_ends[kind], self._choose_id(), b"\r\n\r\n", data)
-        self._end_short(b"".join(parts), _LOADED)
+        self._end_short(b"".join(parts), self._ends.loaded)
 
     def _end_store(self, begun: BegunStore, reply: Reply) -> None:
         if not self._way.end_store(begun, reply, monotonic() - self._started):
             self._call = self._as_call(STORE)
-            self._runner.run(store_begun(self._context.pool, self._call, begun.page, self._started))
+            self._runner.run(store_begun(self._context.pool, self._call, begun[0], self._started))
             return
-        kind, digest, _ = begun.page
+        kind, digest, _ = begun[0]
         heads = self._context.short_heads(self._server_state.default_headers)
         parts = (heads.stored, b"%016x" % digest, heads.stored_ends[kind], self._choose_id(), b"\r\n\r\n")
-        self._end_short(b"".join(parts), _STORED)
+        self._end_short(b"".join(parts), self._ends.stored)
 
     def _choose_id(self) -> bytes:
         request_id = self._context.request_ids.choose(self._fields.request_id)
         return request_id + b"\r\nconnection: close" if self._is_closing else request_id
 
-    def _end_short(self, answer: bytes, series: int) -> None:
-        transport, context = self._transport, self._context
-        context.cells[REQUESTS_IN_FLIGHT] -= 1.0
+    def _end_short(self, answer: bytes, ended: list[float]) -> None:
+        transport = self._transport
         if not transport.is_closing():
             transport.write(answer)
         now = monotonic()
-        context.observe_series(series, now - self._started)
+        ended.append(now - self._started)
         self._phase = _HEAD
         if not self._write_paused or transport.is_closing():
-            context.in_flight.leave(self._page_size)
             self._held = None
-            self._due = now + context.limits.keep_alive
+            self._due = now + self._keep_alive
+        else:
+            self._ends.kept += 1
         if self._is_closing:
             transport.close()
         elif self._buffer:

@@ -63,6 +63,7 @@ class ClusterNodes(Nodes):
         self._seed = seeds[0]
         self._settings = settings
         self._timeout = settings.redis_timeout
+        self.after_replies = []
         self._topology = Topology(seeds, settings.redis_timeout)
         self._links: dict[Address, Link] = {}
         self._by_slot: list[Link | None] = [None] * CLUSTER_SLOTS
@@ -218,7 +219,7 @@ class ClusterNodes(Nodes):
     def _link_to(self, address: Address) -> Link:
         self._asked[address] = time.monotonic()
         if address not in self._links:
-            link = self._links[address] = Link(self._seed.at(*address), self._settings)
+            link = self._links[address] = Link(self._seed.at(*address), self._settings, self.after_replies)
             _keep(self._starts, asyncio.create_task(link.start(), name=f"redis {_text(address)}"))
         return self._links[address]
 

@@ -87,10 +87,15 @@ class Connection(asyncio.Protocol):
     """A connection whose replies count as they come."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[Connection], None], max_unwritten_bytes: int
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_lost: Callable[[Connection], None],
+        max_unwritten_bytes: int,
+        after_replies: Sequence[Callable[[], None]] = (),
     ) -> None:
         self._loop = loop
         self._on_lost = on_lost
+        self._after_replies = after_replies
         self._max_unwritten = max_unwritten_bytes
         self._reader = hiredis.Reader(notEnoughData=_NOT_ENOUGH)
         self._transport: asyncio.Transport | None = None
@@ -136,6 +141,8 @@ class Connection(asyncio.Protocol):
                     receiver.set_result(reply)
                 except asyncio.InvalidStateError:
                     pass  # it was cancelled
+            for act in self._after_replies:
+                act()
         except hiredis.ProtocolError:
             logger.exception("Redis sent what is no reply")
             self.abort()
@@ -199,11 +206,12 @@ class ReplicatedConnection(Connection):
         loop: asyncio.AbstractEventLoop,
         on_lost: Callable[[Connection], None],
         max_unwritten_bytes: int,
+        after_replies: Sequence[Callable[[], None]] = (),
         *,
         replicas: int,
         milliseconds: int,
     ) -> None:
-        super().__init__(loop, on_lost, max_unwritten_bytes)
+        super().__init__(loop, on_lost, max_unwritten_bytes, after_replies)
         self._replicas = replicas
         self._wait_command = pack_command((b"WAIT", replicas, milliseconds))
         self._batch: list[tuple[asyncio.Future[Reply], Receiver]] = []

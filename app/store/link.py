@@ -6,6 +6,7 @@ Two, so that small loads do not stand behind large stores, and since WAIT blocks
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 
 from app.settings import Settings
 from app.store.endpoint import Server
@@ -16,8 +17,10 @@ from app.store.scripts import ALL
 class Link:
     """The pair of connections that this process holds to one node."""
 
-    def __init__(self, server: Server, settings: Settings) -> None:
+    def __init__(self, server: Server, settings: Settings, after_replies: Sequence[Callable[[], None]]) -> None:
+        """`after_replies` are called whenever the replies that have come together have all reached who waited."""
         self._server = server
+        self._after_replies = after_replies
         self.loads = self._multiplexer("loads", settings)
         self.stores = self._multiplexer("stores", settings, replicas=settings.store_replicas)
 
@@ -29,6 +32,7 @@ class Link:
             max_unwritten_bytes=settings.max_bytes_in_flight,
             scripts=[script.text for script in ALL],
             replicas=replicas,
+            after_replies=self._after_replies,
         )
 
     async def start(self) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -28,7 +28,6 @@ from app.store.connection import (
     SENT_AT,
     Connection,
     Pending,
-    Receiver,
     ReplicatedConnection,
     Reply,
     fail,
@@ -64,6 +63,7 @@ class Multiplexer:
         max_unwritten_bytes: int,
         scripts: Sequence[bytes],
         replicas: int = 0,
+        after_replies: Sequence[Callable[[], None]] = (),
     ) -> None:
         self._server = server
         self._name = name
@@ -71,6 +71,7 @@ class Multiplexer:
         self._max_unwritten = max_unwritten_bytes
         self._scripts = tuple(scripts)
         self._replicas = replicas
+        self._after_replies = after_replies
         self._connection: Connection | None = None
         self._connected = asyncio.Event()
         self._doomed: tuple[int, bytes, Any] | None = None
@@ -121,37 +122,35 @@ class Multiplexer:
 
     # Commands
 
-    def post(self, receiver: Receiver, command: bytes, now: float, *, is_write: bool = False) -> None:
-        """Send a packed command; `receiver` gets its reply, error replies as values.
-
-        It gets BackendUnavailable when no reply comes in time; of a write, whose script checks `deadline`, only when
-        that can take no effect any more.
+    def ready(self) -> Connection:
+        """The connection, to post commands to; who waits for a reply that never comes is given BackendUnavailable.
 
         Raises:
-            BackendUnavailable: there is no connection.
+            BackendUnavailable: there is none.
             Overloaded: Redis does not take what is already queued.
         """
-        self._ready().post(receiver, command, now, is_write=is_write)
-
-    def send(self, command: bytes) -> asyncio.Future[Reply]:
-        """As `post`, for a command that changes nothing; the future that is given back receives the reply."""
-        return self._ready().send(command)
-
-    def send_many(self, commands: bytes, count: int) -> asyncio.Future[list[Reply]]:
-        """As `send`, for `count` packed commands at once; the future gives the list of their replies."""
-        return self._ready().send_many(commands, count)
-
-    def send_write(self, command: bytes) -> asyncio.Future[Reply]:
-        """As `send`, for a command that checks `deadline`: its failure is reported only when it can take no effect."""
-        return self._ready().send(command, is_write=True)
-
-    def _ready(self) -> Connection:
         connection = self._connection
         if connection is None:
             raise BackendUnavailable(f"Redis is out of reach: {self.last_error}.")
         if connection.is_congested:
             raise Overloaded("Redis does not keep up.")
         return connection
+
+    def send(self, command: bytes) -> asyncio.Future[Reply]:
+        """Send a packed command that changes nothing; the future gives its reply, error replies as values.
+
+        Raises:
+            BackendUnavailable, Overloaded: as `ready`; the future raises the former when no reply comes in time.
+        """
+        return self.ready().send(command)
+
+    def send_many(self, commands: bytes, count: int) -> asyncio.Future[list[Reply]]:
+        """As `send`, for `count` packed commands at once; the future gives the list of their replies."""
+        return self.ready().send_many(commands, count)
+
+    def send_write(self, command: bytes) -> asyncio.Future[Reply]:
+        """As `send`, for a command that checks `deadline`: its failure is reported only when it can take no effect."""
+        return self.ready().send(command, is_write=True)
 
     def deadline(self, begun_at: float) -> float:
         """The latest moment for a write to take effect, in microseconds of this server's clock.
@@ -255,10 +254,15 @@ class Multiplexer:
 
     def _new_connection(self) -> Connection:
         if not self._replicas:
-            return Connection(self._loop, self._on_lost, self._max_unwritten)
+            return Connection(self._loop, self._on_lost, self._max_unwritten, self._after_replies)
         milliseconds = max(1, int(self._timeout * WAIT_SHARE * 1000))
         return ReplicatedConnection(
-            self._loop, self._on_lost, self._max_unwritten, replicas=self._replicas, milliseconds=milliseconds
+            self._loop,
+            self._on_lost,
+            self._max_unwritten,
+            self._after_replies,
+            replicas=self._replicas,
+            milliseconds=milliseconds,
         )
 
     async def _connect(self) -> None:

@@ -33,7 +33,9 @@ class Nodes:
     is_cluster = False
 
     def __init__(self, server: Server, settings: Settings) -> None:
-        self._link = Link(server, settings)
+        self.after_replies: list[Callable[[], None]] = []
+        """What is to be done whenever replies have come: once for all that came together."""
+        self._link = Link(server, settings, self.after_replies)
         self._reconnected_at = 0.0
 
     async def start(self) -> None:

@@ -24,7 +24,7 @@ from app.store.scripts import CHANGE_CHUNK, READ_RUN, call_script
 from app.store.survey import ask_stripes
 
 _COUNTERS: Final = Struct("<5d")
-ALL_FIELDS: Final = (b"m", *(b"%d" % index for index in range(CHUNK_PAGES)))
+_ALL_FIELDS: Final = (b"m", *(b"%d" % index for index in range(CHUNK_PAGES)))
 _LOW_WORD: Final = 0xFFFF_FFFF
 
 
@@ -59,7 +59,7 @@ class RedisStore:
         """A chunk's field "m", and the blob of one of its pages."""
         stripe = self.keys.stripe_of(type_, chunk)
         key = self.keys.chunk(stripe, type_, chunk)
-        command = pack_command((b"HMGET", key, b"m", ALL_FIELDS[index + 1]))
+        command = pack_command((b"HMGET", key, b"m", _ALL_FIELDS[index + 1]))
         reply = await self.nodes.loads(stripe).send(command)
         return reply if type(reply) is list else await self._settle_load(reply, key, command)
 
@@ -79,7 +79,7 @@ class RedisStore:
             chunk, index = offset >> CHUNK_SHIFT, offset & INDEX_MASK
             taken = min(CHUNK_PAGES - index, end - offset)
             stripe = self.keys.stripe_of(type_, chunk)
-            fields = ALL_FIELDS[index + 1 : index + 1 + taken]
+            fields = _ALL_FIELDS[index + 1 : index + 1 + taken]
             key = self.keys.chunk(stripe, type_, chunk)
             command = pack_command((b"HMGET", key, b"m", *fields))
             pieces.append((chunk, index, taken, self.nodes.loads(stripe).send(command), key, command))

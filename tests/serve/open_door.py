@@ -90,6 +90,7 @@ class HeldWay:
 
     def __init__(self, pool: HeldPool) -> None:
         self._pool = pool
+        self.after_replies: list[Callable[[], None]] = []
         self._replies: set[asyncio.Task[None]] = set()
 
     def _reply_to(self, receiver: Receiver, act: Callable[[], Any]) -> None:
@@ -100,6 +101,8 @@ class HeldWay:
                 receiver.set_exception(error)
             else:
                 receiver.set_result(act())
+            for then in self.after_replies:
+                then()
 
         task = asyncio.get_running_loop().create_task(reply())
         self._replies.add(task)
@@ -115,7 +118,7 @@ class HeldWay:
 
     def begin_store(self, type_: int, offset: int, page: bytes, receiver: Receiver, _now: float) -> BegunStore:
         self._reply_to(receiver, lambda: self._pool.pages.update({(type_, offset): page}))
-        return BegunStore(EncodedPage(Kind.RAW, digest_of(page), page), 0)
+        return EncodedPage(Kind.RAW, digest_of(page), page), 0
 
     def end_store(self, _begun: BegunStore, _reply: None, _seconds: float) -> bool:
         return True
