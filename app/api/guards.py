@@ -255,8 +255,9 @@ class RequestIds:
     """Gives each request an id: the client's own if it is sane, else a random prefix and a count."""
 
     def __init__(self) -> None:
-        self._prefix = os.urandom(6).hex().encode()
-        self._count = itertools.count(1)
+        pattern = os.urandom(6).hex().encode() + b"-%x\r\n\r\n"
+        self.rendered = map(pattern.__mod__, itertools.count(1))
+        """Fresh ids without end, each with the empty line behind it that ends a head."""
 
     def choose(self, sent: bytes | None) -> bytes:
         """The id for a request that sent this X-Request-ID, or none.
@@ -265,4 +266,4 @@ class RequestIds:
         """
         if sent is not None and _REQUEST_ID.fullmatch(sent):
             return sent
-        return b"%b-%x" % (self._prefix, next(self._count))
+        return next(self.rendered)[:-4]

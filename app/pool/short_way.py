@@ -16,7 +16,7 @@ from app.errors import PageCorrupt
 from app.page.classify import Kind, zero_page
 from app.page.codec import ENVELOPE_BYTES, ZERO_BLOB, EncodedPage, address_mix, digest_of, open_envelope
 from app.pool.state import PoolState
-from app.store.chunk import is_blob, kind_of_page
+from app.store.chunk import LONG_BYTES, PRESENT_AT, ZERO_AT, kind_of_page
 from app.store.connection import Receiver, Reply
 from app.store.keys import CHUNK_SHIFT, INDEX_MASK
 from app.store.redis import RedisStore
@@ -68,13 +68,20 @@ class ShortWay:
         if type(reply) is not list:
             return None
         field, blob = reply
-        if blob is not None and is_blob(field, offset & INDEX_MASK):
+        index = offset & INDEX_MASK
+        # The map has to say that the page has a blob; that it is the right map, the blob's own check will show.
+        if (
+            blob is not None
+            and field is not None
+            and len(field) == LONG_BYTES
+            and field[PRESENT_AT + (index >> 3)] & ~field[ZERO_AT + (index >> 3)] & 1 << (index & 7)
+        ):
             try:
                 page = open_envelope(blob, self._page_size, address_mix(type_, offset))
             except PageCorrupt:
                 self._cells[DECODE_FAILURES] += 1
                 raise
-        elif kind_of_page(field, type_, offset >> CHUNK_SHIFT, offset & INDEX_MASK) is _ZERO:
+        elif kind_of_page(field, type_, offset >> CHUNK_SHIFT, index) is _ZERO:
             page = self._zero
         else:
             return None

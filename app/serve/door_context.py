@@ -33,9 +33,13 @@ class ShortHeads:
     A page's digest stands behind `loaded` or `stored`, then comes the end for its kind, and then the request's id.
     """
 
-    __slots__ = ("loaded", "loaded_ends", "stored", "stored_ends")
+    __slots__ = ("loaded", "loaded_ends", "made_for", "next_id", "stored", "stored_ends")
 
-    def __init__(self, defaults: bytes, page_size: int) -> None:
+    def __init__(self, headers: list[tuple[bytes, bytes]], defaults: bytes, page_size: int, ids: RequestIds) -> None:
+        self.made_for = headers
+        """The default headers."""
+        self.next_id = ids.rendered.__next__
+        """A fresh id and the empty line behind it."""
         self.loaded = b"".join((_STATUS_LINES[200], defaults, PAGE_HEADERS.rendered, b'etag: "'))
         self.stored = b"".join((_STATUS_LINES[204], defaults, b'etag: "'))
         end = b'"\r\npage-kind: %b\r\ncontent-length: %d\r\nx-request-id: '
@@ -98,10 +102,9 @@ class DoorContext:
         self.max_header_bytes = settings.max_header_bytes
         self.limits = TimeLimits.from_settings(settings)
         self._page_size = settings.page_size
-        self._short_heads = ShortHeads(b"", settings.page_size)
-        self._short_defaults: list[tuple[bytes, bytes]] | None = None
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._default_rendered = b""
+        self.renew_short_heads([])
 
     def enter(self, call: Call, token: Token | None) -> PagepoolError | None:
         """Count a request as under way; if it is not taken, say why, and count nothing."""
@@ -136,12 +139,10 @@ class DoorContext:
             self._default_rendered = b"".join(b"%b: %b\r\n" % pair for pair in headers)
         return self._default_rendered
 
-    def short_heads(self, headers: list[tuple[bytes, bytes]]) -> ShortHeads:
-        """The heads of plain answers, with these default headers."""
-        if headers is not self._short_defaults:
-            self._short_defaults = headers
-            self._short_heads = ShortHeads(self._rendered_defaults(headers), self._page_size)
-        return self._short_heads
+    def renew_short_heads(self, headers: list[tuple[bytes, bytes]]) -> ShortHeads:
+        """The heads of plain answers with these default headers, from now on."""
+        self.short_heads = ShortHeads(headers, self._rendered_defaults(headers), self._page_size, self.request_ids)
+        return self.short_heads
 
     def render_answer(
         self, answer: Answer, defaults: list[tuple[bytes, bytes]], request_id: bytes, *, closes: bool

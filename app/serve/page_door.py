@@ -130,8 +130,11 @@ class PageDoor(Door):
             self._run_long(LOAD, b"")
             return
         data, digest, kind = page
-        heads = self._context.short_heads(self._server_state.default_headers)
-        parts = (heads.loaded, b"%016x" % digest, heads.loaded_ends[kind], self._choose_id(), b"\r\n\r\n", data)
+        heads = self._context.short_heads
+        if heads.made_for is not self._server_state.default_headers:
+            heads = self._context.renew_short_heads(self._server_state.default_headers)
+        request_id = heads.next_id() if self._fields.request_id is None and not self._is_closing else self._last_line()
+        parts = (heads.loaded, b"%016x" % digest, heads.loaded_ends[kind], request_id, data)
         self._end_short(b"".join(parts), self._ends.loaded)
 
     def _end_store(self, begun: BegunStore, reply: Reply) -> None:
@@ -140,13 +143,16 @@ class PageDoor(Door):
             self._runner.run(store_begun(self._context.pool, self._call, begun[0], self._started))
             return
         kind, digest, _ = begun[0]
-        heads = self._context.short_heads(self._server_state.default_headers)
-        parts = (heads.stored, b"%016x" % digest, heads.stored_ends[kind], self._choose_id(), b"\r\n\r\n")
+        heads = self._context.short_heads
+        if heads.made_for is not self._server_state.default_headers:
+            heads = self._context.renew_short_heads(self._server_state.default_headers)
+        request_id = heads.next_id() if self._fields.request_id is None and not self._is_closing else self._last_line()
+        parts = (heads.stored, b"%016x" % digest, heads.stored_ends[kind], request_id)
         self._end_short(b"".join(parts), self._ends.stored)
 
-    def _choose_id(self) -> bytes:
+    def _last_line(self) -> bytes:
         request_id = self._context.request_ids.choose(self._fields.request_id)
-        return request_id + b"\r\nconnection: close" if self._is_closing else request_id
+        return request_id + (b"\r\nconnection: close\r\n\r\n" if self._is_closing else b"\r\n\r\n")
 
     def _end_short(self, answer: bytes, ended: list[float]) -> None:
         transport = self._transport

@@ -32,7 +32,9 @@ assert (_SHORT.size, _LONG.size) == (SHORT_BYTES, LONG_BYTES)  # noqa: S101  siz
 # The members as names of the module: an attribute of an enum costs a page 40 ns.
 _ZERO, _SAME, _COMPRESSED, _RAW = Kind.ZERO, Kind.SAME, Kind.COMPRESSED, Kind.RAW
 
-_PRESENT_AT, _ZERO_AT = 4, 12
+PRESENT_AT: Final = 4
+ZERO_AT: Final = 12
+"""Where the maps begin; page i's bit is the (i mod 8)-th of byte i / 8."""
 
 FULL_MASK: Final = (1 << 64) - 1
 
@@ -103,14 +105,6 @@ def kind_of_page(field: bytes | None, type_: int, chunk: int, index: int) -> Kin
     if same >> index & 1:
         return _SAME
     return _RAW if raw >> index & 1 else _COMPRESSED
-
-
-def is_blob(field: bytes | None, index: int) -> bool:
-    """Whether the map says that a page has a blob; that it is this chunk's map, the blob's own check will show."""
-    if field is None or len(field) != LONG_BYTES:
-        return False
-    byte, bit = index >> 3, 1 << (index & 7)
-    return bool(field[_PRESENT_AT + byte] & ~field[_ZERO_AT + byte] & bit)
 
 
 def unpack(field: bytes | None, type_: int, chunk: int) -> ChunkMap:
