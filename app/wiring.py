@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -74,8 +73,7 @@ class ProcessContext:
             await state.look()
             watcher = asyncio.create_task(state.watch(), name="pool state")
             stack.push_async_callback(_end, watcher)
-            threads = _encoder_threads(stack)
-            pool = Pool(settings, store, record, state, telemetry, threads)
+            pool = Pool(settings, store, record, state, telemetry)
             in_flight = InFlight(settings, telemetry)
             yield cls(settings, telemetry, pool, in_flight)
             # A store whose client has gone is still on its way to Redis: let it end in order.
@@ -174,13 +172,6 @@ def memory_bytes() -> int:
         if text.isdigit():
             memory = min(memory, int(text))
     return memory
-
-
-def _encoder_threads(stack: AsyncExitStack) -> ThreadPoolExecutor | None:
-    """A thread to compress in, where there is a core for it: lz4 and zstd let go of the interpreter."""
-    if (os.cpu_count() or 1) < 2:  # noqa: PLR2004
-        return None
-    return stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="encode"))
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -91,20 +91,3 @@ class FrameWriter:
         self._buffers[self._gap] = header + self._word if self._kind is _SAME else header
         self._kind = None
         self._count = 0
-
-
-def render(
-    type_: int, extents: Iterable[tuple[int, Iterable[bytes | None]]], page_size: int, *, with_lz4: bool
-) -> tuple[list[bytes], bytearray]:
-    """A whole answer: its buffers, and the state of each page in the order asked for.
-
-    Args:
-        type_: the type of all the pages.
-        extents: first offset of each, and what is held from there on, as FrameWriter.add takes it.
-        page_size: bytes in a page.
-        with_lz4: hand on the blocks of pages that are kept as LZ4 (kind 4) instead of their bytes.
-    """
-    writer = FrameWriter(page_size, with_lz4=with_lz4)
-    for offset, held in extents:
-        writer.add(type_, offset, held)
-    return writer.finish(), writer.states

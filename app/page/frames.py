@@ -25,6 +25,7 @@ Answers are made by frame_writer.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import IntEnum
 from itertools import islice
 from operator import attrgetter
@@ -177,8 +178,26 @@ def _skip_blocks(body: Octets, position: int, count: int, page_size: int) -> int
     return position
 
 
+def split(body: Octets, frame: Frame, most: int, page_size: int) -> Iterator[Frame]:
+    """The frame as several of at most `most` pages each, where its pages cost work one by one (data and LZ4).
+
+    The headers of all but the first are not in the body: their positions are where headers would stand.
+    """
+    first, count, kind, position = frame
+    if count <= most or kind not in {_DATA, _LZ4}:
+        yield frame
+        return
+    for done in range(0, count, most):
+        pages = min(most, count - done)
+        yield Frame(first + done, pages, kind, position)
+        if kind == _DATA:
+            position += pages * page_size
+        else:
+            position = _skip_blocks(body, position + HEADER_BYTES, pages, page_size) - HEADER_BYTES
+
+
 def encode_frames(body: Octets, frames: list[Frame], page_size: int, type_: int, encoder: Encoder) -> EncodedPages:
-    """Decode, verify and encode what `scan` found in the same body; it shares nothing, so any thread may run it.
+    """Decode, verify and encode what `scan` found in the same body.
 
     Raises:
         BadFrame: an LZ4 block does not decode to exactly one page, or not to its digest.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
 from typing import NamedTuple
 
 from app.page.classify import Kind, zero_page
@@ -36,7 +35,6 @@ class PoolBase:
         record: PoolRecord,
         state: PoolState,
         telemetry: Telemetry,
-        encoder_threads: Executor | None,
     ) -> None:
         self.page_size = settings.page_size
         self.max_extent_pages = settings.max_extent_pages
@@ -48,7 +46,6 @@ class PoolBase:
         self._cells = telemetry.cells
         self._observe = telemetry.observe
         self._stores = Stores(store, state, telemetry)
-        self._threads = encoder_threads
         self.short_way = ShortWay(store, state, telemetry, settings.page_size)
         zero = zero_page(settings.page_size)
         self._zero_page = Page(zero, digest_of(zero), Kind.ZERO, 0)

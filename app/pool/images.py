@@ -10,7 +10,6 @@ what was there. Zeros over a hole leave a hole.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import cached_property
@@ -28,11 +27,12 @@ from app.errors import (
 )
 from app.page.address import offset_limit
 from app.page.classify import Kind, zero_page
-from app.page.codec import CORRUPT, UNREADABLE_BLOB, EncodedPages, decode_extent
+from app.page.codec import CORRUPT, UNREADABLE_BLOB, decode_extent
 from app.pool.areas import Areas
 from app.pool.changes import Extent, puts
 from app.pool.numbers import MAX_IMAGE_BYTES, TypeConfiguration
-from app.pool.pages import MAX_ATTEMPTS, OFF_LOOP_PAGES
+from app.pool.pages import MAX_ATTEMPTS
+from app.pool.slices import encode_in_slices
 from app.store.base import StateChanged
 from app.store.chunk import unpack
 from app.store.image_reads import LOST, ImageReads, SentRead
@@ -250,19 +250,11 @@ class Images(Areas):
         return extent.pages[0], blob[1:9]
 
     async def _write_pages(self, type_: int, offset: int, body: bytes) -> None:
-        changes = puts(type_, await self._encode(type_, offset, body))
+        changes = puts(type_, await encode_in_slices(self._state.encoder, body, type_, offset))
         await self._leave_holes(type_, changes)
         changes = [change for change in changes if change.put_map]
         if changes:
             await self._stores.put(changes, keep=True)
-
-    async def _encode(self, type_: int, offset: int, body: bytes) -> EncodedPages:
-        encoder = self._state.encoder
-        is_quick = len(body) <= OFF_LOOP_PAGES * self.page_size or body == _ZERO_WRITE
-        if self._threads is None or is_quick:
-            return encoder.encode_extent(body, type_, offset)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, encoder.encode_extent, body, type_, offset)
 
     async def _leave_holes(self, type_: int, changes: Sequence[ChunkChange]) -> None:
         """Take those zero pages out of the changes that would come to lie in holes.

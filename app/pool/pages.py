@@ -7,7 +7,6 @@ A load: one HMGET for each chunk; every blob is decoded and checked.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from time import perf_counter
 
@@ -28,13 +27,13 @@ from app.page.codec import (
     EncodedPage,
     EncodedPages,
     decode,
-    decode_extent,
 )
-from app.page.frames import encode_frames, scan
+from app.page.frames import scan
 from app.pool.base import Page, PoolBase
 from app.pool.changes import Extent, drops, put_one, puts
 from app.pool.patience import ensure_time
 from app.pool.preconditions import Preconditions, etag_of
+from app.pool.slices import decode_in_slices, encode_frames_in_slices, encode_in_slices
 from app.store.base import StateChanged
 from app.store.chunk import kind_of_page, unpack
 from app.store.keys import CHUNK_SHIFT, INDEX_MASK
@@ -52,9 +51,6 @@ _LOAD_SERIES = redis_series(RedisOperation.LOAD)
 
 MAX_ATTEMPTS = 64
 """Compare-and-swap rounds on one page before the request gives way: so many others changed it in between."""
-
-OFF_LOOP_PAGES = 8
-"""Extents larger than this are encoded off the event loop, so that a small GET beside them does not wait."""
 
 
 class Pages(PoolBase):
@@ -104,7 +100,7 @@ class Pages(PoolBase):
 
     async def load_extent(self, type_: int, offset: int, count: int, *, is_counted: bool = True) -> DecodedExtent:
         """Consecutive pages, each with its state; corrupt ones are counted and marked, none is made up."""
-        extent = decode_extent(await self._held(type_, offset, count), self.page_size, type_, offset)
+        extent = await decode_in_slices(await self._held(type_, offset, count), self.page_size, type_, offset)
         if is_counted:
             self.count_loads(extent.states)
         return extent
@@ -153,12 +149,7 @@ class Pages(PoolBase):
             Refused: the pool will not take some of them; the rest was stored.
             BackendUnavailable: Redis is out of reach; what became of the pages is unknown.
         """
-        encoder = self._state.encoder
-        if self._threads is None or len(body) <= OFF_LOOP_PAGES * self.page_size:
-            pages = encoder.encode_extent(body, type_, offset)
-        else:
-            loop = asyncio.get_running_loop()
-            pages = await loop.run_in_executor(self._threads, encoder.encode_extent, body, type_, offset)
+        pages = await encode_in_slices(self._state.encoder, body, type_, offset)
         await self._store_encoded(type_, pages)
         return pages
 
@@ -170,11 +161,7 @@ class Pages(PoolBase):
             Refused, BackendUnavailable: as `store`.
         """
         frames = scan(body, offset, self.max_extent_pages, self.page_size)
-        arguments = (body, frames, self.page_size, type_, self._state.encoder)
-        if self._threads is None or sum(frame.page_count for frame in frames) <= OFF_LOOP_PAGES:
-            pages = encode_frames(*arguments)
-        else:
-            pages = await asyncio.get_running_loop().run_in_executor(self._threads, encode_frames, *arguments)
+        pages = await encode_frames_in_slices(self._state.encoder, body, frames, type_)
         await self._store_encoded(type_, pages)
         return pages
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import lz4.block
 import pytest
 import xxhash
@@ -10,11 +12,22 @@ from hypothesis import strategies as st
 
 from app.page.classify import Kind
 from app.page.codec import ABSENT, CORRUPT, UNREADABLE_BLOB, ZERO_BLOB, Encoder
-from app.page.frame_writer import FrameWriter, render
+from app.page.frame_writer import FrameWriter
 from app.page.frames import FrameKind, parse
 from app.settings import CompressorName
 from tests.harness import frames, pages
 from tests.page.golden import GOLDEN_FRAMES, GOLDEN_OFFSET, LZ4_BLOCK, PAGE_SIZE, TEXT_DIGEST, TEXT_PAGE, WORD_PAGE
+
+
+def render(
+    type_: int, extents: Iterable[tuple[int, Iterable[bytes | None]]], page_size: int, *, with_lz4: bool
+) -> tuple[list[bytes], bytearray]:
+    """A whole answer: its buffers, and the state of each page in the order asked for."""
+    writer = FrameWriter(page_size, with_lz4=with_lz4)
+    for offset, held in extents:
+        writer.add(type_, offset, held)
+    return writer.finish(), writer.states
+
 
 TYPE = 3
 ENCODER = Encoder(PAGE_SIZE, CompressorName.LZ4)
