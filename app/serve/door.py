@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from enum import Enum
-from time import perf_counter
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.config import Config
@@ -184,7 +184,7 @@ class Door(asyncio.Protocol):
         plain = self._context.heads.read_request(buffer, head_end)
         if plain is None:
             return self._pass_on()
-        self._started = perf_counter()
+        self._started = monotonic()
         self._call, self._fields, self._token = call, fields, token = plain
         has_body = call.operation in STORES
         rest = buffer[head_end + 4 :]
@@ -281,7 +281,7 @@ class Door(asyncio.Protocol):
                 transport.write(head + body)
             else:
                 transport.writelines((head, body))
-        self._context.observe(self._call, self._token, status, perf_counter() - self._started, request_id)
+        self._context.observe(self._call, self._token, status, monotonic() - self._started, request_id)
         self._phase = Phase.HEAD
         if not self._write_paused or transport.is_closing():
             self._leave()

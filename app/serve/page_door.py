@@ -51,6 +51,7 @@ class PageDoor(Door):
         self._goes_short = not context.must_look_closer
         self._begun: BegunStore | None = None
         self._type = self._offset = 0
+        self._sent_at = 0.0
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
@@ -82,9 +83,8 @@ class PageDoor(Door):
                 return False
             body = data[body_at:]
         self._type, self._offset = int(type_), int(offset)
-        if self._type > MAX_TYPE or self._offset >= self._offset_limit:
-            return False
-        if not context.in_flight.try_enter(self._page_size):
+        is_address = self._type <= MAX_TYPE and self._offset < self._offset_limit
+        if not is_address or not context.in_flight.try_enter(self._page_size):
             return False
         context.cells[REQUESTS_IN_FLIGHT] += 1.0
         self._held = self._page_size
@@ -92,17 +92,36 @@ class PageDoor(Door):
         self._phase = _CALL
         self._due = _NEVER
         self._started = now = monotonic()
+        if body is not None:
+            self._begin_store(body, now)
+            return True
         self._begun = None
+        self._sent_at = now
         try:
-            if body is None:
-                self._way.begin_load(self._type, self._offset, self, now)
-            else:
-                self._begun = self._way.begin_store(self._type, self._offset, body, self, now)
-                if self._begun is None:
-                    self._run_long(STORE, body)
+            self._way.begin_load(self._type, self._offset, self, now)
         except Exception as error:  # noqa: BLE001  _finish_with tells apart what was foreseen
-            self._fail(error, LOAD if body is None else STORE)
+            self._fail(error, LOAD)
         return True
+
+    def _run(self, body: bytes) -> None:
+        """Do what is asked, now that the body is whole: many clients send it behind the head, not with it."""
+        call = self._call
+        if call.operation is not STORE or not self._fields.is_plain_store or not self._goes_short:
+            super()._run(body)
+            return
+        self._type, self._offset = call.type, call.offset
+        self._phase = _CALL
+        self._due = _NEVER
+        self._begin_store(body, monotonic())
+
+    def _begin_store(self, body: bytes, now: float) -> None:
+        self._sent_at = now
+        try:
+            self._begun = self._way.begin_store(self._type, self._offset, body, self, now)
+            if self._begun is None:
+                self._run_long(STORE, body)
+        except Exception as error:  # noqa: BLE001  _finish_with tells apart what was foreseen
+            self._fail(error, STORE)
 
     # Redis's reply: the connection stands where a future would (app.store.connection.Receiver).
 
@@ -125,7 +144,7 @@ class PageDoor(Door):
         self._fail(error, LOAD if begun is None else STORE)
 
     def _end_load(self, reply: Reply) -> None:
-        page = self._way.end_load(self._type, self._offset, reply, monotonic() - self._started)
+        page = self._way.end_load(self._type, self._offset, reply, monotonic() - self._sent_at)
         if page is None:
             self._run_long(LOAD, b"")
             return
@@ -138,9 +157,9 @@ class PageDoor(Door):
         self._end_short(b"".join(parts), self._ends.loaded)
 
     def _end_store(self, begun: BegunStore, reply: Reply) -> None:
-        if not self._way.end_store(begun, reply, monotonic() - self._started):
+        if not self._way.end_store(begun, reply, monotonic() - self._sent_at):
             self._call = self._as_call(STORE)
-            self._runner.run(store_begun(self._context.pool, self._call, begun[0], self._started))
+            self._runner.run(store_begun(self._context.pool, self._call, begun[0], self._sent_at))
             return
         kind, digest, _ = begun[0]
         heads = self._context.short_heads

@@ -14,9 +14,9 @@ from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT, INDEX_MASK
 from app.store.redis import RedisStore
 from app.store.scripts import PUT_PAGE
 
-_HEADER: Final = Struct("<dQB")
+HEADER: Final = Struct("<dQB")
 """The header of put_page.lua."""
-_pack_header: Final = _HEADER.pack
+_pack_header: Final = HEADER.pack
 _BITS: Final = tuple(1 << index for index in range(CHUNK_PAGES))
 
 # The commands as they go out (RESP's arrays of bulk strings), written by hand: hiredis takes three times as long.
@@ -24,7 +24,7 @@ _BULK_INDEX: Final = tuple(b"$%d\r\n%d" % (len(str(index)), index) for index in 
 _HMGET: Final = b"*4\r\n$5\r\nHMGET\r\n$%d\r\n%b\r\n$1\r\nm\r\n%b\r\n"
 _PUT_PAGE: Final = (
     b"*10\r\n$7\r\nEVALSHA\r\n$40\r\n" + PUT_PAGE.sha + b"\r\n$1\r\n2\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"
-    b"$" + b"%d" % _HEADER.size + b"\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n%b\r\n$%d\r\n%b\r\n"
+    b"$" + b"%d" % HEADER.size + b"\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n%b\r\n$%d\r\n%b\r\n"
 )
 
 
