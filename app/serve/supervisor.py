@@ -50,7 +50,7 @@ def run(settings: Settings, *, application: str = APPLICATION) -> int:
 
     To be called in the main thread. `application` names a function `(settings) -> ASGI application`.
     """
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, access_log_sample=settings.access_log_sample)
     try:
         refuse_exposure(settings)
         check_certificate(settings)

@@ -53,9 +53,13 @@ def test_a_body_that_stops(open_service: Service, what: str) -> None:
 
 def test_a_body_that_is_refused_need_not_come(open_service: Service) -> None:
     """What is refused by its head is answered at once, not when the body has come."""
-    for lines in ((OCTETS, "Content-Length: 1000000000"), ("Content-Type: text/plain", "Content-Length: 4096")):
+    for method, path, lines in (
+        ("PUT", PATH, (OCTETS, "Content-Length: 1000000000")),
+        ("PUT", PATH, ("Content-Type: text/plain", "Content-Length: 4096")),
+        ("POST", "/v1/pages/72/invalidate", (JSON, "Content-Length: 1000000000")),
+    ):
         with open_service.raw() as raw:
-            raw.send(begun("PUT", PATH, *lines))
+            raw.send(begun(method, path, *lines))
             assert raw.read().status in {413, 415}
 
 
@@ -72,6 +76,34 @@ def test_a_body_is_counted_as_it_comes(open_service: Service) -> None:
                 sent += len(piece)
             assert sent < 64 << 20
             check_problem(raw.read(), 413, code)
+
+
+@pytest.fixture(scope="module", params=DOORS)
+def small(request: pytest.FixtureRequest) -> Iterator[Service]:
+    """A service that may hold 2 MiB."""
+    with Service(door=request.param, max_bytes_in_flight=str(2 << 20), max_extent_pages="16") as service:
+        yield service
+
+
+def test_json_bodies_are_bytes_in_flight(small: Service) -> None:
+    """They are counted as they come, for what they take once parsed; past the bound one is 503, and none when it ends.
+
+    One byte of `[[0,1],[0,1],…` makes some thirty of lists.
+    """
+    many = b'{"extents": [' + b"[0,1]," * 20_000
+    zero = begun("POST", "/v1/pages/72/zero", JSON, "Transfer-Encoding: chunked")
+    with ExitStack() as stack:
+        for _ in range(4):
+            raw = stack.enter_context(small.raw())
+            raw.send(zero + b"%x\r\n%b\r\n" % (len(many), many))
+        until(lambda: status_of(small, "nobody") == 503, 5, "nothing more may be held")
+        with small.raw() as one_more:
+            one_more.send(zero + b"2\r\n{}\r\n0\r\n\r\n")
+            document = check_problem(one_more.read(), 503, "overloaded")
+            assert document["previous"] == "kept"
+    until(lambda: status_of(small, "nobody") == 404, 5, "what they held is let go")
+    whole = small.client.post("/v1/pages/72/zero", content=many + b"[5,1]]}", headers={"Content-Type": JSON[14:]})
+    assert whole.json() == {"zeroed": 20_001}
 
 
 def heads_that_drip(service: Service, stack: ExitStack, count: int) -> list[RawConnection]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,22 @@ def test_no_access_log_by_default(open_service: Service) -> None:
     """A request costs no line unless that is asked for."""
     assert open_service.client.get("/v1/pool").status_code == 200
     assert not access_lines(open_service)
+
+
+def test_a_sampled_access_log(start_service: Callable[..., Service]) -> None:
+    """Of so many requests one has a line, which says for how many it stands; failures have theirs, all of them."""
+    service = start_service(access_log="true", access_log_sample="10", enabled="false")
+    with service.raw() as raw:
+        for _ in range(40):
+            raw.send(request("GET", "/v1/pages/73/9"))
+            assert raw.read().status == 404
+        for _ in range(7):
+            raw.send(request("PUT", "/v1/pages/73/9", PAGE))
+            assert raw.read().status == 503
+
+    def lines(status: int) -> list[dict[str, object]]:
+        return [line for line in access_lines(service) if line["status"] == status]
+
+    until(lambda: len(lines(503)) == 7, 5, "every failure has its line")
+    assert [line["sample"] for line in lines(404)] == [10] * 4
+    assert not any("sample" in line for line in lines(503))
