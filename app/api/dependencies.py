@@ -20,7 +20,7 @@ from app.telemetry import Telemetry
 
 MAX_JSON_BYTES = 1 << 20
 _HELD_BYTES_OF_JSON = 32
-"""What a byte of a JSON body takes once it is parsed, at most: a list of short lists is the worst of what calls take."""
+"""What a byte of a JSON body takes once it is parsed, at most: a list of short lists is the worst that calls take."""
 _LARGEST_SHARE = 4
 """A body counts for this part of the bound at most, so that none is refused for ever where the bound is small."""
 _EXACT_FLOATS = 1 << 53

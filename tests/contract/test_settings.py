@@ -2,8 +2,11 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +14,7 @@ from tests.harness import pages
 from tests.harness.area import Area
 from tests.harness.problems import check_problem
 from tests.harness.redis_server import free_port, until
-from tests.harness.service import DidNotStart, Service, pagepool
+from tests.harness.service import PAGEPOOL, DidNotStart, Service, environment, pagepool
 
 BODY = pages.mixed(40, seed=81)
 Start = Callable[..., Service]
@@ -144,6 +147,24 @@ def test_two_services_on_one_data_directory(start_service: Start) -> None:
         start_service(data_dir=first.settings["data_dir"])
     assert "data" in str(refused.value).lower()
     Area(first, 1).store(0, BODY[0])
+
+
+def test_two_services_on_a_free_port_each(tmp_path: Path) -> None:
+    """PAGEPOOL_PORT=0 picks a port, not a home: of two that name no home the second is told so, and to name one."""
+    command = [str(PAGEPOOL), "serve"]
+    options: dict[str, Any] = {"cwd": tmp_path, "env": environment(tmp_path, port="0"), "stdin": subprocess.DEVNULL}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, **options) as first:
+        try:
+            assert first.stdout is not None
+            assert b"/pagepool/port-0" in first.stdout.readline()
+            second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, **options)
+        finally:
+            first.terminate()
+    assert first.returncode == 0
+    assert second.returncode == 1
+    assert second.stderr.count("\n") == 1
+    assert f"another service (pid {first.pid}) uses the data directory" in second.stderr
+    assert "PAGEPOOL_DATA_DIR" in second.stderr
 
 
 @pytest.mark.parametrize("persistence", ["everysec", "always"])
