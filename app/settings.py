@@ -51,6 +51,7 @@ class Settings(BaseSettings):
         env_file=".env",
         extra="ignore",
         frozen=True,
+        allow_inf_nan=False,
         hide_input_in_errors=True,  # PAGEPOOL_REDIS_URL may bear a password
     )
 

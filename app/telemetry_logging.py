@@ -14,6 +14,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+from app.telemetry_log_writer import LogWriter
+
 MAX_MESSAGE_CHARACTERS = 1000
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("pagepool_request_id", default=None)
@@ -81,7 +83,7 @@ def configure_logging(level: str, *, access_log_sample: int = 1) -> None:
         access_log_sample: write one of so many lines of the access log.
     """
     ACCESS.filters[:] = [Sampling(access_log_sample)]
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LogWriter(sys.stderr.fileno())
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 

@@ -37,9 +37,9 @@ SETTINGS = settings(
 EXCLUDED = [positive_data_acceptance, use_after_free]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def service() -> Iterator[Service]:
-    """A service that no other test counts on."""
+    """A service of the test's own, since a case may change its tunables."""
     with Service(max_pool_bytes="0", max_extent_pages="16") as running:
         yield running
 

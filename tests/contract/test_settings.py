@@ -50,6 +50,8 @@ def test_other_page_sizes(start_service: Start, page_size: int) -> None:
         ("page_size", "2048"),
         ("page_size", "131072"),
         ("workers", "0"),
+        ("progress_timeout", "inf"),
+        ("shutdown_timeout", "nan"),
         ("compressor", "gzip"),
         ("accept_threshold_percent", "0"),
         ("max_pool_bytes", "-1"),
