@@ -21,6 +21,8 @@ from app.telemetry import Telemetry
 MAX_JSON_BYTES = 1 << 20
 _HELD_BYTES_OF_JSON = 32
 """What a byte of a JSON body takes once it is parsed, at most: a list of short lists is the worst that calls take."""
+_MOST_MEMBERS = 64
+"""Members of an object that a call takes at most; each unknown one costs an error of its own."""
 _LARGEST_SHARE = 4
 """A body counts for this part of the bound at most, so that none is refused for ever where the bound is small."""
 _EXACT_FLOATS = 1 << 53
@@ -232,6 +234,8 @@ def parse_json(body: bytes) -> Any:
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
+    if len(value) > _MOST_MEMBERS:
+        raise BadParameter("An object has too many members.")
     if len(value) != len(pairs):
         raise BadParameter("A key is repeated.")
     return value

@@ -244,3 +244,23 @@ def test_connections_at_once(start_service: Callable[..., Service]) -> None:
             return raw.read().status == 200
 
     until(is_served, 5, "there is room again")
+
+
+def test_bodies_of_errors_alone(small: Service) -> None:
+    """A JSON body that is wrong in a hundred thousand places is refused for the first of them."""
+    bodies = {
+        "/v1/pages/72/zero": b'{"extents": [' + b'["a"],' * 100_000 + b"[0,1]]}",
+        "/v1/pages/72/invalidate": b"{" + b",".join(b'"k%d":1' % number for number in range(60_000)) + b"}",
+    }
+    for path, body in bodies.items():
+        response = small.client.post(path, content=body, headers={"Content-Type": JSON[14:]})
+        document = check_problem(response, 422, "bad_parameter")
+        assert len(document["detail"]) < 200
+
+
+def test_extents_that_say_the_same(small: Service) -> None:
+    """A hundred thousand extents cost what their pages do: what is named again is not looked for again."""
+    assert small.client.put("/v1/pages/77/100", content=PAGE, headers={"Content-Type": OCTETS[14:]}).status_code == 204
+    body = b'{"extents": [' + b"[0,99999]," * 50_000 + b"[100,1]," * 50_000 + b"[3,1]]}"
+    response = small.client.post("/v1/pages/77/invalidate", content=body, headers={"Content-Type": JSON[14:]})
+    assert response.json() == {"invalidated": 1}
