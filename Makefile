@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-combinations test-faults test-cluster lint format lock audit-dependencies openapi bench clean
+.PHONY: help run test test-combinations test-faults test-fuzz test-cluster lint format lock audit-dependencies openapi bench clean
 
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ test-combinations: $(STAMP) ## The contract suite on every other combination of 
 
 test-faults: $(STAMP) ## The whole fault suite.
 	$(BIN)/python -m pytest tests/faults --soak $(PYTEST_ARGS)
+
+test-fuzz: $(STAMP) ## Random requests, call by call, along the API's links and as raw bytes: the long form.
+	$(BIN)/python -m pytest tests/contract/test_schemathesis.py tests/strangers/test_raw_bytes.py tests/fuzz \
+	    --schemathesis-examples 120 --raw-examples 1500 $(PYTEST_ARGS)
 
 test-cluster: $(STAMP) ## The whole cluster and failover suite.
 	$(BIN)/python -m pytest tests/cluster tests/serve/test_rolling_restart.py --soak $(PYTEST_ARGS)

@@ -51,6 +51,7 @@ class Settings(BaseSettings):
         env_file=".env",
         extra="ignore",
         frozen=True,
+        allow_inf_nan=False,
         hide_input_in_errors=True,  # PAGEPOOL_REDIS_URL may bear a password
     )
 
@@ -69,6 +70,9 @@ class Settings(BaseSettings):
     tokens_file: Path | None = Field(None, description="TOML or JSON file of tokens; unset: no authentication.")
     metrics_public: bool = Field(True, description="With tokens: leave /metrics open.")
     access_log: bool = Field(False, description="One JSON line for each request.")
+    access_log_sample: int = Field(
+        1, ge=1, description="Log one of so many requests; those answered with 5xx are always logged."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level logged.")
 
     # Redis

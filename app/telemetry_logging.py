@@ -14,12 +14,17 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+from app.telemetry_log_writer import LogWriter
+
 MAX_MESSAGE_CHARACTERS = 1000
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("pagepool_request_id", default=None)
 """The id of the request that this task works on; set by the ASGI door."""
 
 ACCESS = logging.getLogger("pagepool.access")
+
+FAILURES_FROM_STATUS = 500
+"""Requests answered with such a status, or a higher one, are logged whatever the sample."""
 
 
 def _cut(text: str) -> str:
@@ -46,13 +51,39 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=lambda value: _cut(str(value)))
 
 
-def configure_logging(level: str) -> None:
+class Sampling(logging.Filter):
+    """Lets one of `every` lines of the access log through, and each one that tells of a failure of the service.
+
+    A line that stands for others says for how many: `sample`, so that rates can be told from the log.
+    """
+
+    def __init__(self, every: int) -> None:
+        super().__init__()
+        self._every = every
+        self._count = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is written."""
+        fields: dict[str, Any] = getattr(record, "fields", {})
+        if self._every == 1 or fields.get("status", 0) >= FAILURES_FROM_STATUS:
+            return True
+        self._count += 1
+        if self._count < self._every:
+            return False
+        self._count = 0
+        fields["sample"] = self._every
+        return True
+
+
+def configure_logging(level: str, *, access_log_sample: int = 1) -> None:
     """Send every log line of this process to standard error as JSON.
 
     Args:
         level: the least severe level shown: debug, info, warning, error.
+        access_log_sample: write one of so many lines of the access log.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    ACCESS.filters[:] = [Sampling(access_log_sample)]
+    handler = LogWriter(sys.stderr.fileno())
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 

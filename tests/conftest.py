@@ -31,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--model-shrink", action="store_true", help="Shrink a history that fails; takes minutes.")
     group.addoption("--soak", action="store_true", help="Run the tests marked `soak`, too.")
     group.addoption("--schemathesis-examples", type=int, default=6, help="Cases an operation that schemathesis tries.")
+    group.addoption("--raw-examples", type=int, default=80, help="Streams of raw bytes that each test of them tries.")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Annotated, Any, NoReturn, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
@@ -11,6 +11,7 @@ from fastapi import Depends, Path, Query, Request
 from pydantic import BaseModel, BeforeValidator, ValidationError, WithJsonSchema
 
 from app.api.guards import check_json
+from app.api.limits import InFlight
 from app.errors import BadAddress, BadBody, BadParameter, RangeTooLarge
 from app.page.address import MAX_TYPE, parse_number
 from app.pool.numbers import Allocation, Cell, PoolNumbers, Readiness, TypeConfiguration, TypeNumbers
@@ -18,6 +19,12 @@ from app.pool.parameters import Parameters, ParametersPatch
 from app.telemetry import Telemetry
 
 MAX_JSON_BYTES = 1 << 20
+_HELD_BYTES_OF_JSON = 32
+"""What a byte of a JSON body takes once it is parsed, at most: a list of short lists is the worst that calls take."""
+_MOST_MEMBERS = 64
+"""Members of an object that a call takes at most; each unknown one costs an error of its own."""
+_LARGEST_SHARE = 4
+"""A body counts for this part of the bound at most, so that none is refused for ever where the bound is small."""
 _EXACT_FLOATS = 1 << 53
 MAX_OFFSET = (1 << 51) - 1
 """The last offset of a pool of the smallest pages; larger pages have fewer, and handlers check against theirs."""
@@ -56,6 +63,8 @@ class Context(Protocol):
     def pool(self) -> PoolCalls: ...
     @property
     def telemetry(self) -> Telemetry: ...
+    @property
+    def in_flight(self) -> InFlight: ...
 
 
 def get_context(request: Request) -> Context:
@@ -153,23 +162,53 @@ def refuse_repeated_parameters(request: Request) -> None:
             raise BadParameter("A query parameter is repeated.")
 
 
-async def read_json(request: Request) -> bytes:
+class HeldJson:
+    """A JSON body as the bound on bytes in flight sees it: counted as it comes, until `let_go`."""
+
+    __slots__ = ("_in_flight", "held_bytes")
+
+    def __init__(self, in_flight: InFlight) -> None:
+        self._in_flight = in_flight
+        self.held_bytes = 0
+
+    def grow(self, body_bytes: int) -> None:
+        """Count a body that is so long by now.
+
+        Raises:
+            Overloaded: the bound is reached.
+        """
+        most = self._in_flight.max_bytes // _LARGEST_SHARE
+        more = min(body_bytes * _HELD_BYTES_OF_JSON, most) - self.held_bytes
+        self._in_flight.hold(more)
+        self.held_bytes += more
+
+    def let_go(self) -> None:
+        """Count it no longer."""
+        self._in_flight.let_go(self.held_bytes)
+
+
+async def read_json(request: Request, held: HeldJson) -> bytes:
     """The bytes of a body that is declared as JSON, at most MAX_JSON_BYTES.
 
     Raises:
         UnsupportedMediaType: another media type, or a Content-Encoding.
-        RangeTooLarge: the body is longer.
+        RangeTooLarge: the body is longer, or says that it is.
+        Overloaded: the service holds as much as it may.
     """
     headers = request.scope["headers"]
     check_json(
         [value for name, value in headers if name == b"content-type"],
         [value for name, value in headers if name == b"content-encoding"],
     )
+    too_large = f"A JSON body may have {MAX_JSON_BYTES} bytes."
+    if any(name == b"content-length" and int(value) > MAX_JSON_BYTES for name, value in headers):
+        raise RangeTooLarge(too_large)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_JSON_BYTES:
-            raise RangeTooLarge(f"A JSON body may have {MAX_JSON_BYTES} bytes.")
+            raise RangeTooLarge(too_large)
+        held.grow(len(body))
     return bytes(body)
 
 
@@ -195,6 +234,8 @@ def parse_json(body: bytes) -> Any:
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
+    if len(value) > _MOST_MEMBERS:
+        raise BadParameter("An object has too many members.")
     if len(value) != len(pairs):
         raise BadParameter("A key is repeated.")
     return value
@@ -210,18 +251,24 @@ def _refuse_constant(_: str) -> NoReturn:
     raise BadParameter("A number must be finite.")
 
 
-def json_body(model: type[Model]) -> Callable[[Request], Awaitable[Model]]:
+def json_body(model: type[Model]) -> Callable[[Request], AsyncIterator[Model]]:
     """A dependency that reads a bounded JSON body and validates it; say its schema with `openapi.json_request`.
 
     FastAPI's own reading of bodies has no bound by default, and takes the last of repeated keys.
     """
 
-    async def read(request: Request) -> Model:
-        value = parse_json(await read_json(request))
+    async def read(request: Request) -> AsyncIterator[Model]:
+        held = HeldJson(get_context(request).in_flight)
         try:
-            return model.model_validate(value)
-        except ValidationError as error:
-            raise BadParameter(_faults(error)) from None
+            value = parse_json(await read_json(request, held))
+            try:
+                validated = model.model_validate(value)
+            except ValidationError as error:
+                raise BadParameter(_faults(error)) from None
+            del value
+            yield validated
+        finally:
+            held.let_go()
 
     return read
 

@@ -25,6 +25,11 @@ class InFlight:
         self._requests = 0
         self._bytes = 0
 
+    @property
+    def max_bytes(self) -> int:
+        """The bound on bytes."""
+        return self._max_bytes
+
     def __repr__(self) -> str:
         return f"InFlight({self._requests} requests, {self._bytes} bytes)"
 
@@ -55,6 +60,21 @@ class InFlight:
         """Count several no longer, that held so many bytes each."""
         self._requests -= requests
         self._bytes -= requests * bytes_each
+
+    def hold(self, bytes_: int) -> None:
+        """Count bytes of a request that is bounded as such elsewhere; `let_go` ends it.
+
+        Raises:
+            Overloaded: the bound is reached; nothing is counted.
+        """
+        if self._bytes + bytes_ > self._max_bytes:
+            self._cells[OVERLOADED] += 1
+            raise Overloaded("The service holds as much as it may at once.")
+        self._bytes += bytes_
+
+    def let_go(self, bytes_: int) -> None:
+        """Count them no longer."""
+        self._bytes -= bytes_
 
     async def drained(self, seconds: float) -> None:
         """Wait until nothing is held, for so long at most."""

@@ -21,6 +21,7 @@ from app import __version__
 from app.api.authorization import NEEDS
 from app.api.error_responses import PROBLEM_TYPE, PROBLEM_URN
 from app.api.openapi_headers import HEADERS
+from app.api.openapi_links import add_links
 from app.api.schemas import ExtentList, Problem
 from app.errors import (
     BadHeader,
@@ -192,6 +193,7 @@ def build(app: FastAPI) -> Json:
             for parameter in operation.get("parameters", ()):
                 _finish_parameter(parameter)
             _finish_operation(operation, has_body=method != "head")
+    add_links(document)
     used = json.dumps(document["paths"])
     components["headers"] = {
         header.key: header.describe() for header in HEADERS.values() if f'"#/components/headers/{header.key}"' in used

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from app.page.address import check_extent
@@ -92,7 +92,7 @@ class ExtentList(Schema):
 
     model_config = example(extents=[[0, 512], [4096, 1]])
 
-    extents: list[ExtentPair]
+    extents: Annotated[list[ExtentPair], FailFast()]
 
     def checked(self, page_size: int) -> list[tuple[int, int]]:
         """The extents as (offset, count).

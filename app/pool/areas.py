@@ -10,7 +10,7 @@ from typing import Final
 from app.errors import BadParameter, Refused, StoresDisabled, TypeUnknown
 from app.page.address import offset_limit
 from app.pool.base import PoolBase
-from app.pool.changes import Extent, chunk_masks, drops
+from app.pool.changes import Extent, chunk_masks, drops, merged
 from app.pool.maps import AllocationBuilder, CellBuilder
 from app.pool.numbers import Allocation, Cell, TypeConfiguration, TypeNumbers
 from app.store.base import Counters
@@ -81,19 +81,22 @@ class Areas(PoolBase):
 
     async def invalidate(self, type_: int, extents: Sequence[Extent]) -> int:
         """Remove what is held of the extents; the work grows with that. How many pages that were."""
-        return sum([await self._invalidate_range(type_, offset, count) for offset, count in extents])
+        whole = merged(extents)  # many may name the same pages, or a few of one chunk each
+        dropped = await self._drop_all(drops(type_, [extent for extent in whole if extent[1] <= DIRECT_PAGES]))
+        self._cells[INVALIDATES] += dropped
+        for offset, count in whole:
+            if count > DIRECT_PAGES:
+                dropped += await self._invalidate_range(type_, offset, count)
+        return dropped
 
     async def _invalidate_range(self, type_: int, offset: int, count: int) -> int:
         dropped = 0
-        if count <= DIRECT_PAGES:
-            dropped = await self._drop_all(drops(type_, [(offset, count)]))
-        else:
-            async for run in self._held_runs(type_, offset, count):
-                first = max(offset, run * RUN_PAGES)
-                last = min(offset + count, (run + 1) * RUN_PAGES)
-                held = set(await self._store.chunks_of_run(type_, run))
-                masks = [(chunk, mask) for chunk, mask in chunk_masks(first, last - first) if chunk in held]
-                dropped += await self._drop_all([ChunkChange(type_, chunk, drop_map=mask) for chunk, mask in masks])
+        async for run in self._held_runs(type_, offset, count):
+            first = max(offset, run * RUN_PAGES)
+            last = min(offset + count, (run + 1) * RUN_PAGES)
+            held = set(await self._store.chunks_of_run(type_, run))
+            masks = [(chunk, mask) for chunk, mask in chunk_masks(first, last - first) if chunk in held]
+            dropped += await self._drop_all([ChunkChange(type_, chunk, drop_map=mask) for chunk, mask in masks])
         self._cells[INVALIDATES] += dropped
         return dropped
 

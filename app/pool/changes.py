@@ -63,11 +63,22 @@ def chunk_masks(offset: int, count: int) -> Iterable[tuple[int, int]]:
 
 def drops(type_: int, extents: Iterable[Extent]) -> list[ChunkChange]:
     """One change for each chunk that the extents touch: drop their pages."""
-    return [
-        ChunkChange(type_, chunk, drop_map=mask)
-        for offset, count in extents
-        for chunk, mask in chunk_masks(offset, count)
-    ]
+    maps: dict[int, int] = {}
+    for offset, count in extents:
+        for chunk, mask in chunk_masks(offset, count):
+            maps[chunk] = maps.get(chunk, 0) | mask
+    return [ChunkChange(type_, chunk, drop_map=mask) for chunk, mask in maps.items()]
+
+
+def merged(extents: Iterable[Extent]) -> list[Extent]:
+    """The same pages, each in one extent only, ascending."""
+    found: list[Extent] = []
+    for offset, count in sorted(extents):
+        if found and offset <= (end := found[-1][0] + found[-1][1]):
+            found[-1] = (found[-1][0], max(end, offset + count) - found[-1][0])
+        else:
+            found.append((offset, count))
+    return found
 
 
 def offsets_in(chunk: int, mask: int) -> list[int]:

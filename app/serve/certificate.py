@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 
 from app.serve.startup_refused import StartupRefused
 from app.settings import Settings
@@ -23,12 +24,20 @@ def check_certificate(settings: Settings) -> None:
         except OSError as error:
             raise StartupRefused(f"{setting}: {path} cannot be read ({error.strerror})") from error
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_refuse_encrypted)
+        server_context(certificate, key)
     except ssl.SSLError as error:
         raise StartupRefused(
             f"PAGEPOOL_TLS_CERTIFICATE and PAGEPOOL_TLS_KEY: {certificate} and {key} are no PEM certificate chain and "
             f"its key ({error.reason or error})"
         ) from error
+
+
+def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """How HTTPS is spoken: TLS 1.2 and later, no certificate asked of clients."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key, password=_refuse_encrypted)
+    return context
 
 
 def _refuse_encrypted() -> str:

@@ -25,6 +25,7 @@ from app.embedded import EmbeddedRedis, EmbeddedRedisError
 from app.embedded.errors import StartCancelled
 from app.serve.certificate import check_certificate
 from app.serve.listening import Listening
+from app.serve.open_files import with_room_for_connections
 from app.serve.signals import Signals
 from app.serve.startup_refused import StartupRefused
 from app.serve.worker_context import WorkerContext
@@ -49,10 +50,11 @@ def run(settings: Settings, *, application: str = APPLICATION) -> int:
 
     To be called in the main thread. `application` names a function `(settings) -> ASGI application`.
     """
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, access_log_sample=settings.access_log_sample)
     try:
         refuse_exposure(settings)
         check_certificate(settings)
+        settings = with_room_for_connections(settings)
         with ExitStack() as stack:
             signals = stack.enter_context(Signals())
             listening = Listening.bind(settings)
@@ -152,10 +154,10 @@ class _Supervisor:
             StartupRefused: the service cannot work.
         """
         someone_serves = any(other.was_ever_ready and other.is_running for other in self._workers)
-        if worker.refusal is not None and not (self._is_announced and someone_serves):
-            raise StartupRefused(worker.refusal)
+        if worker.refusal is not None and not someone_serves:
+            raise StartupRefused(worker.refusal)  # another that serves has the same settings: it is not they
         how = f"refused to start: {worker.refusal}" if worker.refusal else _describe(worker.exit_status)
-        if not self._is_announced and worker.failed_starts >= START_ATTEMPTS:
+        if not (self._is_announced or someone_serves) and worker.failed_starts >= START_ATTEMPTS:
             raise StartupRefused(f"a worker {how} {worker.failed_starts} times while starting: see its log above")
         _log.warning("worker %d (pid %d) %s; starting it again", worker.index, worker.pid, how)
 

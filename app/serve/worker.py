@@ -5,6 +5,7 @@ It runs stock uvicorn on the sockets that the supervisor bound, and ends with th
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import logging
@@ -21,10 +22,14 @@ from typing import Any, cast
 import uvicorn
 from pydantic import ValidationError
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
+from uvicorn.config import HTTP_PROTOCOLS
+from uvicorn.importer import import_from_string
 
 from app.embedded import EmbeddedRedisError
+from app.serve.certificate import server_context
 from app.serve.passing_on import NO_KEEP_ALIVE_LIMIT_SECONDS
 from app.serve.startup_refused import StartupRefused
+from app.serve.tls_gate import TlsEntry
 from app.serve.worker_context import EXIT_REFUSED, READY_MARK, REFUSAL_BYTES, REFUSAL_MARK, WorkerContext
 from app.settings import Door, Settings
 from app.telemetry_logging import configure_logging
@@ -34,6 +39,9 @@ DOOR = "app.serve.page_door:PageDoor"
 
 ORPHAN_SECONDS = 2.0
 """How long requests in flight get when the supervisor has been killed; embedded Redis ends at the same moment."""
+
+GOODBYE_SECONDS = 1.0
+"""How long a client has for its last word over TLS when the service ends."""
 
 _REFUSALS = (StartupRefused, EmbeddedRedisError, ValidationError)
 
@@ -50,7 +58,7 @@ def main() -> int:
     ).start()
     try:
         settings = Settings(_env_file=None)
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, access_log_sample=settings.access_log_sample)
         if settings.log_level != "debug":
             logging.getLogger("uvicorn").setLevel(logging.WARNING)  # the supervisor says when the service is up
         return _serve(settings, context)
@@ -76,9 +84,13 @@ def _serve(settings: Settings, context: WorkerContext) -> int:
 
 def uvicorn_config(settings: Settings, application: ASGI3Application) -> uvicorn.Config:
     """How uvicorn serves Pagepool, here and wherever a test does the same."""
+    http: Any = DOOR if settings.door is Door.PROTOCOL else "httptools"
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        context = server_context(settings.tls_certificate, settings.tls_key)
+        http = TlsEntry(import_from_string(HTTP_PROTOCOLS.get(http, http)), context, settings)
     return uvicorn.Config(
         application,
-        http=DOOR if settings.door is Door.PROTOCOL else "httptools",
+        http=http,
         loop="uvloop",
         ws="none",
         interface="asgi3",
@@ -91,8 +103,6 @@ def uvicorn_config(settings: Settings, application: ASGI3Application) -> uvicorn
         if settings.door is Door.PROTOCOL
         else math.ceil(settings.keep_alive_timeout),
         timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout),
-        ssl_certfile=settings.tls_certificate,
-        ssl_keyfile=settings.tls_key,
     )
 
 
@@ -108,11 +118,25 @@ class _Server(uvicorn.Server):
         with contextlib.suppress(OSError):  # the supervisor has gone; the death pipe says so, too
             os.write(self._ready_fd, READY_MARK)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        entry: object = self.config.http_protocol_class
+        goodbyes = asyncio.create_task(_end_goodbyes(entry)) if isinstance(entry, TlsEntry) else None
+        await super().shutdown(sockets)
+        if goodbyes is not None:
+            goodbyes.cancel()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         # uvicorn would raise SIGTERM again in the end, and a clean end would look like a kill.
         signal.signal(signal.SIGTERM, self.handle_exit)
         yield
+
+
+async def _end_goodbyes(entry: TlsEntry) -> None:
+    """A connection over TLS that is closed waits half a minute for its client's goodbye; a service that ends cannot."""
+    while True:
+        await asyncio.sleep(GOODBYE_SECONDS)
+        entry.end_goodbyes()
 
 
 class _Application:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from app.api.limits import InFlight
 from app.errors import BackendUnavailable, TypeUnknown
 from app.pool.numbers import Allocation, Cell, PoolNumbers, Readiness, TypeConfiguration, TypeNumbers
 from app.pool.parameters import Parameters, ParametersPatch
-from app.settings import CompressorName
+from app.settings import CompressorName, Settings
 from app.telemetry import Telemetry
 
 BLOB_BYTES = {"zero": 0, "same": 17, "compressed": 1000, "raw": 4105}
@@ -148,3 +149,7 @@ class FakeContext:
 
     pool: FakePool = field(default_factory=FakePool)
     telemetry: Telemetry = field(default_factory=Telemetry)
+    in_flight: InFlight = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.in_flight = InFlight(Settings(_env_file=None), self.telemetry)

@@ -26,7 +26,14 @@ ADDRESSES: tuple[Address, ...] = (
 )
 EXTENTS: tuple[tuple[Address, int], ...] = (((1, 61), 7), ((1, 62), 3), ((2, 64 * 64 * 3 - 2), 5), ((3, 0), 3))
 
+NOBODY_LISTENS_SECONDS = 40.0
+"""Without a connection for so long the service is taken for gone: more than a restart takes on a busy machine."""
+
 Answer = tuple[int, dict[str, str], bytes]
+
+
+class NobodyListens(Exception):
+    """The service takes no connection any more."""
 
 
 @dataclass
@@ -395,10 +402,13 @@ class _Client:
         return began, ended, answer
 
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        deadline = time.monotonic() + NOBODY_LISTENS_SECONDS
         while self._streams is None:
             try:
                 self._streams = await self._clients.connect()
-            except OSError:
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise NobodyListens(f"no connection for {NOBODY_LISTENS_SECONDS} s: {error}") from error
                 await asyncio.sleep(0.02)
         return self._streams
 

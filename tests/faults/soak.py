@@ -69,6 +69,10 @@ def soak(minutes: float, seed: int) -> int:
                 violations += len(found)
                 for text in found:
                     print(f"VIOLATION on {name} after {[fault.__name__ for fault in chosen]}: {text}", flush=True)
+                if found:
+                    keep_log(world)
+                if has_ended(world):
+                    break
             answers.update(world.clients.tally.answers)
             events += world.events
         print(
@@ -81,6 +85,16 @@ def soak(minutes: float, seed: int) -> int:
     print(f"faults injected: {sum(faults.values())}  {dict(faults.most_common())}")
     print(f"violations: {violations}")
     return violations
+
+
+def has_ended(world: World) -> bool:
+    """Whether there is no service any more; nothing that follows would tell anything."""
+    return world.service.process is None or world.service.process.poll() is not None
+
+
+def keep_log(world: World) -> None:
+    """Print the end of the service's log beside a violation."""
+    print("\n".join(world.service.log_text().splitlines()[-40:]), flush=True)
 
 
 def round_of(world: World, chosen: list[Fault]) -> list[str]:

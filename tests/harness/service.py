@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -186,22 +187,19 @@ class Service:
 
     def group_is_gone(self) -> bool:
         """Whether no process is left of those that it started."""
-        try:
-            os.killpg(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        return False
+        return not self.group_members()
 
     def group_members(self) -> list[int]:
-        """Process ids of all that it started and that run, itself first (Linux)."""
+        """Process ids of all that it started and that run, itself first (Linux).
+
+        Known by their working directory, which is this test's own: workers and the watcher lead process groups of
+        their own, and have another parent once the one that started them has been killed.
+        """
         found = []
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                state, _, group = stat.read_text().rpartition(")")[2].split()[:3]
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if int(group) == self.pid and state != "Z":
-                found.append(int(stat.parent.name))
+        for link in Path("/proc").glob("[0-9]*/cwd"):
+            with suppress(OSError):  # it has ended meanwhile, or is another user's
+                if link.readlink().is_relative_to(self.directory):
+                    found.append(int(link.parent.name))
         return sorted(found, key=lambda pid: (pid != self.pid, pid))
 
     def resident_bytes(self) -> int:
@@ -239,8 +237,9 @@ class Service:
 
     def _end_group(self) -> None:
         assert self.process is not None
-        if not self.group_is_gone():
-            os.killpg(self.pid, signal.SIGKILL)
+        for pid in self.group_members():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait(STOP_SECONDS)
         self._forget()
 

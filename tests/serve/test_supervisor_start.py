@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import ssl
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from app.serve.certificate import check_certificate
 from app.serve.startup_refused import StartupRefused
 from app.settings import Settings
+from tests.harness.redis_server import free_port, until
 from tests.serve.supervised import SECONDS, Supervised
 
 
@@ -30,6 +32,33 @@ def test_a_refusing_worker_ends_the_service(tmp_path):
         assert "pagepool: the pool has another page size\n" in service.errors
         assert "Traceback" not in service.errors
         assert service.output == ""
+
+
+def test_a_worker_that_refuses_beside_one_that_serves(tmp_path):
+    """It is started again, and the service goes on: what it lacks is not settings, but Redis at that moment, say."""
+    port = free_port()
+    with Supervised(tmp_path, "create_once_refusing_app", workers="2", port=str(port)) as service:
+        until(lambda: is_listened_on(port), SECONDS, "the first worker serves")
+        assert asked(port).status == 200
+        (service.home / "go").touch()
+        service.wait_until_up()
+        assert "2 workers" in service.output
+        assert "worker 1" in service.errors
+        assert "refused to start: Redis cannot be reached; starting it again" in service.errors
+
+
+def is_listened_on(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def asked(port: int) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+    connection.request("GET", "/", headers={"Connection": "close"})
+    return connection.getresponse()
 
 
 def test_an_application_that_cannot_be_made_ends_the_service(tmp_path):

@@ -6,6 +6,7 @@ import asyncio
 import json
 import mmap
 import os
+import time
 from dataclasses import asdict
 from typing import Any
 
@@ -44,6 +45,19 @@ def create_app(settings: Settings) -> Any:
 
 def create_refusing_app(_settings: Settings) -> Any:
     return _failing_at_startup(StartupRefused("the pool has another page size"))
+
+
+def create_once_refusing_app(settings: Settings) -> Any:
+    """Worker 1 refuses once, after the file `go` has come into the service's home; then it works like the other."""
+    context = WorkerContext.from_environment()
+    assert context is not None
+    go = settings.home / "go"
+    if context.index == 0 or (settings.home / "refused").exists():
+        return create_app(settings)
+    while not go.exists():
+        time.sleep(0.01)
+    (settings.home / "refused").touch()
+    return _failing_at_startup(StartupRefused("Redis cannot be reached"))
 
 
 def create_broken_app(_settings: Settings) -> Any:

@@ -53,9 +53,13 @@ def test_a_body_that_stops(open_service: Service, what: str) -> None:
 
 def test_a_body_that_is_refused_need_not_come(open_service: Service) -> None:
     """What is refused by its head is answered at once, not when the body has come."""
-    for lines in ((OCTETS, "Content-Length: 1000000000"), ("Content-Type: text/plain", "Content-Length: 4096")):
+    for method, path, lines in (
+        ("PUT", PATH, (OCTETS, "Content-Length: 1000000000")),
+        ("PUT", PATH, ("Content-Type: text/plain", "Content-Length: 4096")),
+        ("POST", "/v1/pages/72/invalidate", (JSON, "Content-Length: 1000000000")),
+    ):
         with open_service.raw() as raw:
-            raw.send(begun("PUT", PATH, *lines))
+            raw.send(begun(method, path, *lines))
             assert raw.read().status in {413, 415}
 
 
@@ -72,6 +76,34 @@ def test_a_body_is_counted_as_it_comes(open_service: Service) -> None:
                 sent += len(piece)
             assert sent < 64 << 20
             check_problem(raw.read(), 413, code)
+
+
+@pytest.fixture(scope="module", params=DOORS)
+def small(request: pytest.FixtureRequest) -> Iterator[Service]:
+    """A service that may hold 2 MiB."""
+    with Service(door=request.param, max_bytes_in_flight=str(2 << 20), max_extent_pages="16") as service:
+        yield service
+
+
+def test_json_bodies_are_bytes_in_flight(small: Service) -> None:
+    """They are counted as they come, for what they take once parsed; past the bound one is 503, and none when it ends.
+
+    One byte of `[[0,1],[0,1],…` makes some thirty of lists.
+    """
+    many = b'{"extents": [' + b"[0,1]," * 20_000
+    zero = begun("POST", "/v1/pages/72/zero", JSON, "Transfer-Encoding: chunked")
+    with ExitStack() as stack:
+        for _ in range(4):
+            raw = stack.enter_context(small.raw())
+            raw.send(zero + b"%x\r\n%b\r\n" % (len(many), many))
+        until(lambda: status_of(small, "nobody") == 503, 5, "nothing more may be held")
+        with small.raw() as one_more:
+            one_more.send(zero + b"2\r\n{}\r\n0\r\n\r\n")
+            document = check_problem(one_more.read(), 503, "overloaded")
+            assert document["previous"] == "kept"
+    until(lambda: status_of(small, "nobody") == 404, 5, "what they held is let go")
+    whole = small.client.post("/v1/pages/72/zero", content=many + b"[5,1]]}", headers={"Content-Type": JSON[14:]})
+    assert whole.json() == {"zeroed": 20_001}
 
 
 def heads_that_drip(service: Service, stack: ExitStack, count: int) -> list[RawConnection]:
@@ -212,3 +244,23 @@ def test_connections_at_once(start_service: Callable[..., Service]) -> None:
             return raw.read().status == 200
 
     until(is_served, 5, "there is room again")
+
+
+def test_bodies_of_errors_alone(small: Service) -> None:
+    """A JSON body that is wrong in a hundred thousand places is refused for the first of them."""
+    bodies = {
+        "/v1/pages/72/zero": b'{"extents": [' + b'["a"],' * 100_000 + b"[0,1]]}",
+        "/v1/pages/72/invalidate": b"{" + b",".join(b'"k%d":1' % number for number in range(60_000)) + b"}",
+    }
+    for path, body in bodies.items():
+        response = small.client.post(path, content=body, headers={"Content-Type": JSON[14:]})
+        document = check_problem(response, 422, "bad_parameter")
+        assert len(document["detail"]) < 200
+
+
+def test_extents_that_say_the_same(small: Service) -> None:
+    """A hundred thousand extents cost what their pages do: what is named again is not looked for again."""
+    assert small.client.put("/v1/pages/77/100", content=PAGE, headers={"Content-Type": OCTETS[14:]}).status_code == 204
+    body = b'{"extents": [' + b"[0,99999]," * 50_000 + b"[100,1]," * 50_000 + b"[3,1]]}"
+    response = small.client.post("/v1/pages/77/invalidate", content=body, headers={"Content-Type": JSON[14:]})
+    assert response.json() == {"invalidated": 1}

@@ -21,12 +21,18 @@ PAGES = [bytes(4096), b"\x11" * 4096, bytes(range(256)) * 16]
 OCTETS = "Content-Type: application/octet-stream"
 JSON = "Content-Type: application/json"
 TRIES = settings(
-    max_examples=80,
     deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+
+
+@pytest.fixture
+def tries(pytestconfig: pytest.Config) -> int:
+    """How many streams a test tries."""
+    number: int = pytestconfig.getoption("--raw-examples")
+    return number
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +87,12 @@ BYTES = st.one_of(
 )
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("door", ["protocol", "asgi"])
-def test_any_bytes(doors: dict[str, Service], door: str) -> None:
+def test_any_bytes(doors: dict[str, Service], door: str, tries: int) -> None:
     """What comes back is HTTP, and no 500; the service goes on."""
 
-    @TRIES
+    @settings(TRIES, max_examples=tries)
     @example(data=b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n", places=[])
     @example(data=b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", places=[])
     @example(data=b"GET \xff HTTP/1.1\r\nHost: localhost\r\n\r\n", places=[])
@@ -107,12 +113,12 @@ def check_answers(received: bytes) -> None:
     assert not received or received.startswith(b"HTTP/1.1 ")
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("door", ["protocol"])
-def test_nothing_hangs(doors: dict[str, Service], door: str) -> None:
+def test_nothing_hangs(doors: dict[str, Service], door: str, tries: int) -> None:
     """A client that sends what it likes and then waits is sent away: no bytes keep a connection (the protocol door)."""
 
-    @settings(TRIES, max_examples=12)
+    @settings(TRIES, max_examples=tries // 7)
     @example(data=b"\r\n\r\n")
     @example(data=b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\nGET /")
     @example(data=b"PUT /v1/pages/74/1 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -216,11 +222,11 @@ def shown(response: RawResponse | None) -> tuple[object, ...]:
     return response.status, response.body, *(response.header(name) for name in COMPARED)
 
 
-@pytest.mark.timeout(600)
-def test_both_doors_answer_alike(doors: dict[str, Service]) -> None:
+@pytest.mark.timeout(3600)
+def test_both_doors_answer_alike(doors: dict[str, Service], tries: int) -> None:
     """Whatever mixture is pipelined, however it is cut: the same answers, in order, from either door."""
 
-    @TRIES
+    @settings(TRIES, max_examples=tries)
     @given(asked=st.lists(REQUESTS, min_size=1, max_size=8), places=st.lists(st.integers(0, 60_000), max_size=4))
     def attempt(asked: list[tuple[str, bytes]], places: list[int]) -> None:
         methods = [method for method, _ in asked]

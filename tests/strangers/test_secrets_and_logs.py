@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app.api.guards import AllowedHosts
 from app.serve.request_head import HeadReader
 from app.settings import Settings
 from app.store.endpoint import Endpoint
-from tests.harness.raw_http import request
-from tests.harness.redis_server import until
-from tests.harness.service import Service
+from tests.harness.raw_http import RawConnection, request
+from tests.harness.redis_server import free_port, until
+from tests.harness.service import PAGEPOOL, Service, environment
 from tests.strangers.conftest import TOKENS, bearer, secret
 
 PAGE = bytes(range(256)) * 16
@@ -137,3 +142,85 @@ def test_no_access_log_by_default(open_service: Service) -> None:
     """A request costs no line unless that is asked for."""
     assert open_service.client.get("/v1/pool").status_code == 200
     assert not access_lines(open_service)
+
+
+def test_a_sampled_access_log(start_service: Callable[..., Service]) -> None:
+    """Of so many requests one has a line, which says for how many it stands; failures have theirs, all of them."""
+    service = start_service(access_log="true", access_log_sample="10", enabled="false")
+    with service.raw() as raw:
+        for _ in range(40):
+            raw.send(request("GET", "/v1/pages/73/9"))
+            assert raw.read().status == 404
+        for _ in range(7):
+            raw.send(request("PUT", "/v1/pages/73/9", PAGE))
+            assert raw.read().status == 503
+
+    def lines(status: int) -> list[dict[str, object]]:
+        return [line for line in access_lines(service) if line["status"] == status]
+
+    until(lambda: len(lines(503)) == 7, 5, "every failure has its line")
+    assert [line["sample"] for line in lines(404)] == [10] * 4
+    assert not any("sample" in line for line in lines(503))
+
+
+@pytest.fixture
+def log_pipe(tmp_path: Path) -> Iterator[tuple[int, httpx.Client, subprocess.Popen[bytes]]]:
+    """A service with an access log, whose output is a pipe: its read end, a client, the process."""
+    port = free_port()
+    reading, writing = os.pipe()
+    env = environment(tmp_path, port=str(port), access_log="true", data_dir=str(tmp_path / "data"))
+    with (
+        subprocess.Popen([PAGEPOOL, "serve"], cwd=tmp_path, env=env, stdout=writing, stderr=writing) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=10) as client,
+    ):
+        os.close(writing)
+        try:
+            until(lambda: is_up(client), 20, "the service is ready")
+            yield reading, client, process
+        finally:
+            process.terminate()
+            process.wait(20)
+            with suppress(OSError):  # a test may have closed it
+                os.close(reading)
+
+
+def is_up(client: httpx.Client) -> bool:
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_a_log_that_nobody_reads(log_pipe: tuple[int, httpx.Client, subprocess.Popen[bytes]]) -> None:
+    """Holds up no request: lines are lost, and their number is told once there is room again."""
+    reading, client, _ = log_pipe
+    many = 6000  # more than the pipe and the queue before it hold
+    with RawConnection(("127.0.0.1", client.base_url.port or 0)) as raw:
+        for _ in range(many // 200):
+            raw.send(request("GET", "/v1/pages/73/9") * 200)
+            assert [raw.read().status for _ in range(200)] == [404] * 200
+    os.set_blocking(reading, False)
+    log = b""
+
+    def lost_are_told() -> bool:
+        nonlocal log
+        with suppress(BlockingIOError):
+            log += os.read(reading, 1 << 16)
+        client.get("/livez")
+        return b"log lines were lost" in log and log.endswith(b"\n")
+
+    until(lost_are_told, 20, "the loss is told")
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith(b"{")]
+    [told] = [line["message"] for line in lines if "lost" in line["message"]]
+    written = sum(line.get("path") == "/v1/pages/73/9" for line in lines)
+    assert written + int(told.split()[0]) >= many
+
+
+def test_a_log_whose_reader_has_gone(log_pipe: tuple[int, httpx.Client, subprocess.Popen[bytes]]) -> None:
+    """The service goes on, and ends as if nothing were amiss."""
+    reading, client, process = log_pipe
+    os.close(reading)
+    for _ in range(5):
+        assert client.get("/v1/pages/73/9").status_code == 404
+    process.terminate()
+    assert process.wait(20) == 0

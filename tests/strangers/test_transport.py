@@ -6,7 +6,9 @@ import shutil
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -97,6 +99,82 @@ def test_time_limits_over_tls(secure: SecureService) -> None:
         assert halfway.read().status == 408
         assert halfway.is_closed()
         assert idle.is_closed()
+
+
+@pytest.fixture(scope="module", params=DOORS)
+def narrow(request: pytest.FixtureRequest, certificate: tuple[Path, Path]) -> Iterator[SecureService]:
+    """A service with that certificate that holds few connections."""
+    paths = {"tls_certificate": str(certificate[0]), "tls_key": str(certificate[1])}
+    limits = {"max_connections": "10", "header_timeout": "1.0", "keep_alive_timeout": "1.0"}
+    with SecureService(door=request.param, max_pool_bytes="0", **paths, **limits) as service:
+        service.client.close()
+        yield service
+
+
+HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(20)
+"""A handshake's first bytes."""
+
+
+@pytest.mark.parametrize("said", [b"", HELLO], ids=["nothing", "half a hello"])
+def test_handshakes_are_connections(narrow: SecureService, said: bytes) -> None:
+    """Handshakes that do not go on count against PAGEPOOL_MAX_CONNECTIONS, and have PAGEPOOL_HEADER_TIMEOUT."""
+    with ExitStack() as stack:
+        began = time.monotonic()
+        slow = [stack.enter_context(socket.create_connection(("127.0.0.1", narrow.port), 10)) for _ in range(10)]
+        for each in slow:
+            each.sendall(said)
+        with pytest.raises(OSError, match=r"reset|EOF|closed"), narrow.raw() as one_more:
+            one_more.send(request("GET", "/livez"))
+        for each in slow:
+            assert _received(each) == b""
+        assert 0.5 < time.monotonic() - began < 8
+
+    def is_served() -> bool:
+        try:
+            with narrow.raw() as raw:
+                raw.send(request("GET", "/livez"))
+                return raw.read().status == 200
+        except OSError:
+            return False
+
+    until(is_served, 5, "there is room again")
+
+
+def test_a_request_in_the_handshakes_last_packet(secure: SecureService) -> None:
+    """Is answered: what comes before the protocol is made is kept for it."""
+    context = ssl.create_default_context(cafile=secure.settings["tls_certificate"])
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with socket.create_connection(("127.0.0.1", secure.port), 10) as plain:
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                plain.sendall(outgoing.read())
+                incoming.write(plain.recv(1 << 16))
+        tls.write(request("GET", "/v1/pages/1/5000") + request("GET", "/livez"))
+        plain.sendall(outgoing.read())  # the handshake's end and the requests
+        said = b""
+        while b"ok" not in said:
+            incoming.write(plain.recv(1 << 16))
+            with suppress(ssl.SSLWantReadError):
+                said += tls.read(1 << 16)
+                said += tls.read(1 << 16)
+    assert said.startswith(b"HTTP/1.1 404")
+
+
+def test_ending_while_hands_are_shaken(certificate: tuple[Path, Path]) -> None:
+    """Neither a handshake that does not go on nor an idle client that says no goodbye keeps the service from ending."""
+    paths = {"tls_certificate": str(certificate[0]), "tls_key": str(certificate[1])}
+    with (
+        SecureService(max_pool_bytes="0", header_timeout="60", shutdown_timeout="60", **paths) as service,
+        socket.create_connection(("127.0.0.1", service.port), 10) as slow,
+    ):
+        slow.sendall(HELLO)
+        assert service.client.get("/livez").status_code == 200  # idle from here on
+        service.stop()
+        assert _received(slow) == b""
 
 
 def test_plain_http_is_not_answered(secure: SecureService) -> None:
