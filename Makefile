@@ -5,7 +5,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-combinations test-faults test-fuzz test-cluster lint format lock audit-dependencies openapi bench clean
+.PHONY: help run test test-combinations test-faults test-fuzz test-cluster soak lint format lock audit-dependencies \
+    openapi bench clean
 
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +41,9 @@ test-fuzz: $(STAMP) ## Random requests, call by call, along the API's links and 
 
 test-cluster: $(STAMP) ## The whole cluster and failover suite.
 	$(BIN)/python -m pytest tests/cluster tests/serve/test_rolling_restart.py --soak $(PYTEST_ARGS)
+
+soak: $(STAMP) ## Inject faults under load for MINUTES (5), and check what clients saw.
+	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),5)
 
 lint: $(STAMP) ## Lint and type-check only.
 	$(BIN)/ruff check .
