@@ -53,6 +53,8 @@ CORRUPT: Final = 5
 # The members as names of the module: an attribute of an enum costs a page 40 ns.
 _ZERO, _SAME, _COMPRESSED, _RAW = Kind.ZERO, Kind.SAME, Kind.COMPRESSED, Kind.RAW
 
+_new_tuple = tuple.__new__  # a NamedTuple's own constructor takes three times as long
+
 digest_of = xxh3_64_intdigest
 """XXH3-64 of a page's bytes, as a number; in hexadecimal it is the page's ETag."""
 
@@ -140,7 +142,7 @@ class Encoder:
             return self._encoded_zero
         digest = digest_of(page)
         kind, blob = self.envelop(page, digest ^ address_mix(type_, offset))
-        return EncodedPage(kind, digest, blob)
+        return _new_tuple(EncodedPage, (kind, digest, blob))
 
     def encode_block(
         self, page: Octets, block: Octets | memoryview, digest: int, type_: int, offset: int

@@ -157,7 +157,8 @@ class Connection(asyncio.Protocol):
             is_write: its failure must not be told before it can take no effect.
         """
         if not self.is_open:
-            fail(receiver, self._refusal())
+            # Not now: the receiver learns of every command's end after it was posted.
+            self._loop.call_soon(fail, receiver, self._refusal())
             return
         self.pending.append((receiver, now, is_write))
         if not self._unsent:
