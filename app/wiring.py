@@ -28,6 +28,9 @@ from app.telemetry_cells import PARAMETERS_VERSION
 DEFAULT_SHARE_OF_MEMORY = 0.2
 """The limit of a pool on an embedded Redis, as zswap's max_pool_percent has it, unless the settings say another."""
 
+START_SECONDS = 3.0
+"""How long Redis has to be reached at the start, at least: a machine that boots is busier than ever after."""
+
 TUNABLES = tuple(Parameters.model_fields)
 
 
@@ -56,7 +59,7 @@ class ProcessContext:
             stack.callback(telemetry.close)
             stack.push_async_callback(nodes.close)
             await nodes.start()
-            while not await nodes.wait_reachable(settings.redis_timeout):
+            while not await nodes.wait_reachable(max(settings.redis_timeout, START_SECONDS)):
                 # A worker that is started again while Redis is away must not end a service that has worked before.
                 if worker is None or not worker.is_restart:
                     raise StartupRefused(f"Redis cannot be reached: {nodes.last_error}")

@@ -53,6 +53,7 @@ class InnerProtocol(HttpToolsProtocol):
         self._is_in_message = False
         self._is_in_head = False
         self._head_bytes = 0
+        self._idle_bytes = 0  # bytes since the last one of a body: chunk extensions, trailers
         self._head_began = self._last_data = self._answered = loop.time()
         self._head_fault: PagepoolError | None = None
         self._refusal: PagepoolError | None = None
@@ -78,6 +79,8 @@ class InnerProtocol(HttpToolsProtocol):
             at += len(piece)
             if self._is_in_head:
                 self._head_bytes += len(piece)
+            elif self._is_in_message:
+                self._idle_bytes += len(piece)  # until some of it turns out to be of the body
             try:
                 self.parser.feed_data(piece)
             except HttpParserUpgrade as upgrade:
@@ -87,6 +90,8 @@ class InnerProtocol(HttpToolsProtocol):
             else:
                 if self._is_in_head and self._head_bytes > self._max_header_bytes:
                     self._end_with(HeadTooLarge("The request's head is too long."))
+                elif self._is_in_message and self._idle_bytes > self._max_header_bytes:
+                    self._end_with(HeadTooLarge("What stands between the body's chunks, or after them, is too long."))
 
     def _end_with(self, error: PagepoolError) -> None:
         """Refuse what has come; the requests ahead of it are answered first, and then there are no more."""
@@ -109,7 +114,7 @@ class InnerProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._is_in_message = self._is_in_head = True
         self._head_began = self._last_data
-        self._head_bytes = 0
+        self._head_bytes = self._idle_bytes = 0
 
     def on_headers_complete(self) -> None:
         """The whole of its head."""
@@ -119,6 +124,16 @@ class InnerProtocol(HttpToolsProtocol):
             raise self._head_fault
         super().on_headers_complete()
         self._unanswered += 1
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A line of its head; those behind a chunked body mean nothing here, and would only be kept."""
+        if self._is_in_head:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """Some of its body."""
+        self._idle_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The last byte of its body."""
