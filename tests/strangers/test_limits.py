@@ -103,7 +103,9 @@ def test_what_is_neither_head_nor_body(open_service: Service, what: str) -> None
 
 
 def test_trailers_are_passed_over(open_service: Service) -> None:
-    """A few behind a body change nothing of it, and are no header fields of its request."""
+    """A few behind a body change nothing of it, and are no header fields of its request (the protocol door)."""
+    if open_service.settings["door"] == "asgi":
+        pytest.skip("stock uvicorn takes trailers for header fields: docs/reference/security.md")
     with open_service.raw() as raw:
         body = b"1000\r\n" + PAGE + b"\r\n0\r\nIf-Match: none\r\nContent-Type: text/plain\r\n\r\n"
         raw.send(begun("PUT", PATH, OCTETS, "Transfer-Encoding: chunked") + body + request("GET", PATH))
