@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import enum
-import re
-import subprocess
 import typing
 from pathlib import Path
 
@@ -14,9 +12,8 @@ from app import errors
 from app.settings import Settings
 from app.telemetry_cells import COUNTERS, POOL_GAUGES
 from tests.harness.service import Service
+from tests.harness.transcript import README, run_transcript
 
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 SIGNS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
 
 
@@ -56,15 +53,4 @@ def test_metrics():
 
 def test_transcript(service: Service, tmp_path: Path):
     """Each command of the README's transcript prints what stands below it."""
-    [block] = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
-    (tmp_path / "README.md").write_text(README, encoding="utf-8")
-    for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        command, _, expected = step.partition("\n")
-        if "/metrics" in command:
-            continue  # the pool of the tests holds other pages too
-        command = command.replace("http://127.0.0.1:8000", str(service.client.base_url).rstrip("/"))
-        run = subprocess.run(
-            ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
-        )
-        pattern = re.escape(expected.strip()).replace("…", "[^\n]+?")
-        assert re.fullmatch(pattern, run.stdout.replace("\r", "").strip()), (command, run.stdout, run.stderr)
+    run_transcript(str(service.client.base_url), tmp_path)

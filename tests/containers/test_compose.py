@@ -1,0 +1,120 @@
+"""`docker compose up`, as most will run it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.containers.conftest import ROOT, Project
+from tests.harness import pages
+from tests.harness.redis_server import until
+from tests.harness.transcript import run_transcript
+
+OCTETS = {"Content-Type": "application/octet-stream"}
+RESTART_SECONDS = 60.0
+pytestmark = pytest.mark.timeout(300)
+
+
+def is_ready(base_url: str) -> bool:
+    """Whether the service says so."""
+    try:
+        return httpx.get(f"{base_url}/readyz", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.fixture
+def running(project: Project) -> str:
+    """The default services are up; the service's address."""
+    project.up()
+    return f"http://127.0.0.1:{project.port}"
+
+
+@pytest.mark.parametrize("profile", ["observability", "cluster"])
+@pytest.mark.usefixtures("engine")
+def test_profiles(profile: str) -> None:
+    """Every profile is a valid configuration, also with tokens asked for, and publishes on loopback only."""
+    for files in ([], ["-f", "docker-compose.yml", "-f", "docker/tokens.yml"]):
+        run = subprocess.run(
+            ["docker", "compose", *files, "--profile", profile, "config"],
+            cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+        published, loopback = run.stdout.count("published:"), run.stdout.count("host_ip: 127.0.0.1")
+        assert published == loopback > 0
+
+
+def test_the_readme(running: str, tmp_path: Path) -> None:
+    """The README's transcript runs against the published port."""
+    run_transcript(running, tmp_path)
+
+
+@pytest.mark.usefixtures("running")
+def test_the_container_is_confined(project: Project) -> None:
+    """It runs as nobody in particular, on a root that it cannot write to, and nothing that installs is left in it."""
+    assert project.compose("exec", "-T", "app", "id", "-u").strip() == "10001"
+    assert project.inspect("app", ".HostConfig.ReadonlyRootfs") == "True"
+    programs = project.compose("exec", "-T", "app", "ls", "/opt/pagepool/bin").split()
+    assert "pagepool" in programs
+    assert not {"pip", "pip3", "uv", "hatchling"} & {*programs}
+
+
+def test_a_killed_service_comes_back(running: str, project: Project) -> None:
+    """After kill -9 of its process the container is started again, with every page."""
+    page = pages.compressible(1)
+    assert httpx.put(f"{running}/v1/pages/1/1", content=page, headers=OCTETS).status_code == 204
+    before = project.inspect("app", ".State.StartedAt")
+    os.kill(int(project.inspect("app", ".State.Pid")), signal.SIGKILL)
+    until(lambda: project.inspect("app", ".State.StartedAt") != before, RESTART_SECONDS, "it is started again")
+    until(lambda: is_ready(running), RESTART_SECONDS, "it is ready again")
+    assert httpx.get(f"{running}/v1/pages/1/1").content == page
+
+
+def test_pages_survive_down_and_up(running: str, project: Project) -> None:
+    """`down` ends the service in order, and what was stored is there after `up`."""
+    page = pages.incompressible(1)
+    assert httpx.put(f"{running}/v1/pages/1/2", content=page, headers=OCTETS).status_code == 204
+    project.compose("stop", "app")
+    assert project.inspect("app", ".State.ExitCode") == "0"
+    project.compose("down")
+    project.up()
+    assert httpx.get(f"{running}/v1/pages/1/2").content == page
+
+
+@pytest.mark.usefixtures("haproxy")
+def test_the_cluster(project: Project) -> None:
+    """Two replicas behind the balancer serve one pool on a Redis Cluster; one may die, all may go and come again."""
+    base_url = f"http://127.0.0.1:{project.cluster_port}"
+    project.up("--profile", "cluster")
+    with httpx.Client(base_url=base_url, timeout=30) as client:
+        for chunk in range(8):
+            body = b"".join(pages.compressible(seed) for seed in range(64))
+            assert client.put(f"/v1/pages/5/{chunk << 12}", content=body, headers=OCTETS).status_code == 204
+        os.kill(int(project.inspect("app-1", ".State.Pid")), signal.SIGKILL)
+        for chunk in range(8):
+            # One retry, as a client with one has it: the balancer may not have noticed yet.
+            found = {client.get(f"/v1/pages/5/{chunk << 12}", params={"count": 64}).status_code for _ in range(2)}
+            assert 200 in found
+        until(lambda: project.inspect("app-1", ".State.Health.Status") == "healthy", RESTART_SECONDS, "it is back")
+    project.compose("--profile", "cluster", "down")
+    project.up("--profile", "cluster")
+    assert httpx.get(f"{base_url}/v1/types/5").json()["stored_pages"] == 512
+    audit = project.compose("--profile", "cluster", "exec", "-T", "app-2", "pagepool", "audit")
+    assert "512" in audit
+
+
+def test_hadolint() -> None:
+    """The Dockerfiles are clean by hadolint's rules."""
+    program = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which("hadolint")
+    if program is None:
+        pytest.skip("hadolint is not installed: there is none for this platform")
+    files = ["docker/Dockerfile", "tests/containers/haproxy/Dockerfile"]
+    run = subprocess.run([program, *files], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 0, run.stdout
