@@ -100,7 +100,8 @@ class Telemetry:
         self.cells = self._regions[worker_index]
         for gauge in cells_of.WORKER_GAUGES:
             self.cells[gauge.index] = 0.0
-        self.cells[cells_of.PARAMETERS_VERSION] = 0.0
+        self.cells[cells_of.PARAMETERS_VERSION] = cells_of.UNREAD
+        self.cells[cells_of.POLICIES_VERSION] = cells_of.UNREAD
         self.observe = _observer(self.cells)
         self.observe_many = _observer_of_many(self.cells)
 

@@ -124,8 +124,13 @@ REDIS_SECONDS = REQUEST_SECONDS + len(Operation) * len(STATUS_CLASSES) * SPAN
 REDIS_SECONDS_NAME = "pagepool_redis_seconds"
 REDIS_SECONDS_HELP = "Seconds from a command's writing to its reply, by operation."
 PARAMETERS_VERSION = REDIS_SECONDS + len(RedisOperation) * SPAN
-"""Not a metric: the version of the tunables that the worker goes by; 0 until it has read them."""
-CELL_COUNT = PARAMETERS_VERSION + 1
+"""Not a metric: the version of the tunables that the worker goes by; UNREAD until it has read them."""
+UNREAD = 0.0
+POLICIES_VERSION = PARAMETERS_VERSION + 1
+"""Not a metric: the version of the types' policies that the worker goes by; UNREAD until it has read them."""
+GATE_CHANGES = POLICIES_VERSION + 1
+"""Not a metric: how often the worker has opened or closed the pool or a type, so that the others look again."""
+CELL_COUNT = GATE_CHANGES + 1
 
 # Gauges that are the pool's truth: the property of `PoolNumbers` that each shows. Left out while Redis is away.
 POOL_GAUGES = (

@@ -52,6 +52,8 @@ class ShortWay:
         self._zero = (zero, digest_of(zero), _ZERO)
         self.after_replies = store.nodes.after_replies
         """What is to be done when receivers have got their replies: once for all that came together."""
+        self.policies = state.policies
+        """Of the types whose pages go the long way."""
         self.begin_load = self._pages.ask
         """Ask for a page: type, offset, who receives the reply, time.monotonic.
 
@@ -96,7 +98,7 @@ class ShortWay:
             BackendUnavailable, Overloaded: nothing was sent.
         """
         state = self._state
-        if not state.surely_fits(self._largest_blob):
+        if type_ in state.policies or not state.surely_fits(self._largest_blob):
             return None
         encoded = state.encoder.encode(page, type_, offset)
         kind, _, blob = encoded

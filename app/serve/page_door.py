@@ -84,7 +84,7 @@ class PageDoor(Door):
             body = data[body_at:]
         self._type, self._offset = int(type_), int(offset)
         is_address = self._type <= MAX_TYPE and self._offset < self._offset_limit
-        if not is_address or not context.in_flight.try_enter(self._page_size):
+        if not is_address or self._type in self._way.policies or not context.in_flight.try_enter(self._page_size):
             return False
         context.cells[REQUESTS_IN_FLIGHT] += 1.0
         self._held = self._page_size
