@@ -186,6 +186,8 @@ class _Scrape(Collector):
         yield GaugeMetricFamily(*cells_of.LOGICAL_BYTES, value=self._numbers.stored_pages * self._page_size)
         for name, help_, property_ in cells_of.POOL_GAUGES:
             yield GaugeMetricFamily(name, help_, value=float(getattr(self._numbers, property_)))
+        for name, help_, property_ in cells_of.POOL_COUNTERS:
+            yield CounterMetricFamily(name, help_, value=float(getattr(self._numbers, property_)))
 
     def _histogram(
         self, name: str, help_: str, labels: list[str], series: Iterable[tuple[int, list[str]]]

@@ -143,6 +143,12 @@ POOL_GAUGES = (
     ("pagepool_pool_full", "1 while the pool is closed to pages that are not zero.", "is_full"),
     ("pagepool_redis_used_memory_bytes", "Bytes that Redis uses, all of its keys included.", "redis_used_memory_bytes"),
 )
+POOL_COUNTERS = (
+    ("pagepool_evicted_pages", "Pages that went to make room, since the pool was made.", "evicted_pages"),
+    ("pagepool_expired_pages", "Pages that went after their time to live, since the pool was made.", "expired_pages"),
+    ("pagepool_reclaim_failures", "Times that less room was made than wanted.", "reclaim_failures"),
+)
+"""As the gauges: the pool's truth; prometheus_client adds "_total" to their names."""
 LOGICAL_BYTES = ("pagepool_logical_bytes", "Bytes that the pages present stand for: stored_pages × page_size.")
 REDIS_UP = ("pagepool_redis_up", "1 if Redis answered this scrape.")
 

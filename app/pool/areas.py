@@ -61,9 +61,11 @@ class Areas(PoolBase):
         )
         chosen = sorted({*held, *(type_ for type_ in configured if type_ > lowest)})[:limit]
         counters = await self._store.read_types(chosen)
-        return [
-            _numbers(type_, of_type, configured.get(type_)) for type_, of_type in zip(chosen, counters, strict=True)
-        ]
+        numbers = []
+        for type_, of_type in zip(chosen, counters, strict=True):
+            each = _numbers(type_, of_type, configured.get(type_))
+            numbers.append(await self._with_reclaims(each) if each.configuration.is_governed else each)
+        return numbers
 
     async def type_numbers(self, type_: int) -> TypeNumbers:
         """One type.
@@ -80,17 +82,21 @@ class Areas(PoolBase):
         policy = self._state.policies.get(type_)
         if policy is None:
             return numbers
-        if type_ in self._state.types:
-            await self._state.look(type_)
-        reclaims, idleness = await asyncio.gather(self._reclaim.read_reclaims(type_), self._idleness(policy))
-        ledger = self._state.types.get(type_)
+        return replace(await self._with_reclaims(numbers), idleness=await self._idleness(policy))
+
+    async def _with_reclaims(self, numbers: TypeNumbers) -> TypeNumbers:
+        """The numbers of a governed type, with what only such a type has."""
+        state, type_ = self._state, numbers.type
+        if type_ in state.types:
+            await state.look(type_)
+        reclaims = await self._reclaim.read_reclaims(type_)
+        ledger = state.types.get(type_)
         return replace(
             numbers,
             is_full=ledger is not None and ledger.gate is Gate.CLOSED,
             evicted_pages=reclaims.evicted,
             expired_pages=reclaims.expired,
             reclaim_failures=reclaims.failures,
-            idleness=idleness,
         )
 
     async def _idleness(self, policy: Policy) -> Idleness:

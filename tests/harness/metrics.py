@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 KINDS = ("zero", "same", "compressed", "raw")
 LOAD_RESULTS = ("hit_zero", "hit_same", "hit_compressed", "hit_raw", "miss")
-REJECT_REASONS = ("pool_full", "metadata_full", "disabled", "redis_oom", "compress_fail")
+REJECT_REASONS = ("pool_full", "metadata_full", "disabled", "redis_oom", "compress_fail", "type_full")
 REDIS_GAUGES = (
     "pagepool_pool_bytes",
     "pagepool_logical_bytes",
@@ -26,6 +26,9 @@ COUNTERS: dict[str, dict[str, tuple[str, ...]]] = {
     "pagepool_pool_limit_hit_total": {},
     "pagepool_rejects_total": {"reason": REJECT_REASONS},
     "pagepool_decode_failures_total": {},
+    "pagepool_evicted_pages_total": {},
+    "pagepool_expired_pages_total": {},
+    "pagepool_reclaim_failures_total": {},
 }
 HISTOGRAMS = {"pagepool_request_seconds": {"operation", "status_class"}, "pagepool_redis_seconds": {"operation"}}
 
