@@ -2,8 +2,8 @@
 
 A hand walks over the chunks of those types, one step (app/store/shrink_run.lua) after another. It takes expired pages;
 of the others it takes those that were not referenced since it last passed, and clears the mark of those that were.
-Types of a lower priority go first; those of one priority lie in one ring. Where two rounds free too little, nothing is
-left that could go.
+Types of a lower priority go first; those of one priority lie in one ring. Where a whole round finds nothing to take and
+no mark to clear, nothing is left that could go.
 
 One shrinker works at a time, over all workers and replicas: whoever has the lease in Redis. Its positions are kept
 there, and each step is one script that keeps all counters; so it may be killed at any moment, and the next one goes on.
@@ -16,6 +16,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
@@ -55,7 +56,8 @@ SWEEP_SECONDS: Final = (5, 600)
 
 RUNS_AT_ONCE: Final = 32
 _LAST_RUN: Final = 1 << 51
-_ROUNDS: Final = 2
+MOST_ROUNDS: Final = 16
+"""Rounds of one reclaim: two are enough, unless what it spares is loaded again all the time."""
 
 Scope = int | None
 """A type with a limit of its own, or None: the pool."""
@@ -244,51 +246,80 @@ class Shrinker:
         self._renewed_at = monotonic()
 
     async def _walk(self, ring: list[Policy], name: str, goal_bytes: int, deadline: float | None) -> Shrunk:
-        """Turn the hand over the types of a ring until the goal is met, twice around at most.
+        """Turn the hand over the types of a ring until the goal is met, or a whole round finds nothing that could go.
 
         A goal of 0 takes expired pages only, once around.
         """
         policies = {policy.type: policy for policy in ring}
         types = sorted(policies)
         hand = await self._reclaim.read_hand(name) if goal_bytes else Hand()
-        done = Shrunk()
-        # The type that the hand stands in comes first, and once more at the end, for the part before the hand.
         at = next((place for place, type_ in enumerate(types) if type_ >= hand.type), 0)
         order = types[at:] + types[:at]
-        if not order or order[0] != hand.type:
-            hand = Hand()
-        rounds = [*order * _ROUNDS, *order[:1]] if goal_bytes else order
-        for type_ in rounds:
-            hand = hand if hand.type == type_ else Hand(type_)
-            while hand.type == type_ and (runs := await self._store.runs(type_, hand.run, _LAST_RUN, RUNS_AT_ONCE)):
-                for run in runs:
-                    hand = hand if hand.run == run else Hand(type_, run)
-                    while hand.place < RUN_CHUNKS:
-                        policy = self._state.policies.get(type_, policies[type_])
-                        hand, step = await self._step(policy, hand, max(goal_bytes - done.freed_bytes, 0))
-                        done += step
-                        is_over = deadline is not None and monotonic() > deadline
-                        if is_over or (goal_bytes and done.freed_bytes >= goal_bytes):
-                            await self._reclaim.write_hand(name, hand)
-                            return done
-                    if goal_bytes:
-                        await self._reclaim.write_hand(name, hand)
-                    hand = Hand(type_, run + 1)
-            hand = Hand()
-        return done
+        walk = _Walk(name, goal_bytes, deadline, hand)
+        for round_ in range(MOST_ROUNDS if goal_bytes else 1):
+            walk.is_fruitless = True
+            for type_ in order:
+                if not await self._pass_type(walk, policies[type_]):
+                    return walk.done
+            # The first round begins where the hand stood: only the next ones are whole.
+            if walk.is_fruitless and round_:
+                break
+        return walk.done
 
-    async def _step(self, policy: Policy, hand: Hand, goal_bytes: int) -> tuple[Hand, Shrunk]:
+    async def _pass_type(self, walk: _Walk, policy: Policy) -> bool:
+        """Turn the hand over a type, from where it stands if it stands there; whether to go on with the next type."""
+        type_ = policy.type
+        hand = walk.hand if walk.hand.type == type_ else Hand(type_)
+        while runs := await self._store.runs(type_, hand.run, _LAST_RUN, RUNS_AT_ONCE):
+            for run in runs:
+                hand = hand if hand.run == run else Hand(type_, run)
+                while hand.place < RUN_CHUNKS:
+                    hand = await self._step(walk, self._state.policies.get(type_, policy), hand)
+                    if walk.is_over:
+                        await self._reclaim.write_hand(walk.name, hand)
+                        return False
+                if walk.goal_bytes:
+                    await self._reclaim.write_hand(walk.name, hand)
+                hand = Hand(type_, run + 1)
+        walk.hand = Hand()
+        return True
+
+    async def _step(self, walk: _Walk, policy: Policy, hand: Hand) -> Hand:
+        """One step, and the rest after it; where the hand stands then."""
         started = monotonic()
         if started - self._renewed_at > RENEW_SECONDS:
             await self._hold_lease(0)
+        goal = max(walk.goal_bytes - walk.done.freed_bytes, 0) if policy.evicts else 0
         try:
-            step = await self._reclaim.step(policy, hand, goal_bytes if policy.evicts else 0)
+            step = await self._reclaim.step(policy, hand, goal)
         except PolicyOutdated:
             await self._state.reload_policies()
-            if hand.type not in self._state.policies:
-                return Hand(hand.type, hand.run, RUN_CHUNKS), Shrunk()
-            return hand, Shrunk()
-        if step.evicted or step.expired:
+            is_governed = hand.type in self._state.policies
+            return hand if is_governed else Hand(hand.type, hand.run, RUN_CHUNKS)
+        walk.done += Shrunk(step.evicted, step.expired, step.freed_bytes)
+        if step.evicted or step.expired or step.spared:
+            walk.is_fruitless = False
             self._tell_progress()
         await asyncio.sleep(REST_FACTOR * (monotonic() - started))
-        return Hand(hand.type, hand.run, step.next_place), Shrunk(step.evicted, step.expired, step.freed_bytes)
+        return Hand(hand.type, hand.run, step.next_place)
+
+
+@dataclass(slots=True)
+class _Walk:
+    """One reclaim on its way around a ring of types."""
+
+    name: str
+    """Of the hand."""
+    goal_bytes: int
+    deadline: float | None
+    hand: Hand
+    done: Shrunk = field(default_factory=Shrunk)
+    is_fruitless: bool = True
+    """Whether this round has found nothing that went, or that will go next time."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the goal is met, or time is up."""
+        if self.deadline is not None and monotonic() > self.deadline:
+            return True
+        return 0 < self.goal_bytes <= self.done.freed_bytes

@@ -39,6 +39,8 @@ class Step:
     evicted: int
     expired: int
     freed_bytes: int
+    spared: int
+    """Pages that lost their mark, and will go next time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +93,10 @@ class Reclaim:
             raise PolicyOutdated
         if status != Status.DONE:
             raise BackendUnavailable("Redis was reached too late, or has lost the stripe.")
-        place, evicted, expired, freed, pages, bytes_, _, type_bytes = rest
+        place, evicted, expired, freed, spared, pages, bytes_, _, type_bytes = rest
         self._store.learn_totals(stripe, pages, bytes_)
         self._store.learn_type_totals(type_, stripe, type_bytes)
-        return Step(place, evicted, expired, freed)
+        return Step(place, evicted, expired, freed, spared)
 
     async def read_hand(self, name: str) -> Hand:
         """Where a hand stands."""

@@ -8,8 +8,9 @@
 -- ARGV[7] bytes to free, 0 to take expired pages only   ARGV[8] seconds that expire a page, 0 for never
 -- ARGV[9] second from which the type has had a policy   ARGV[10] pages to take at most, about
 --
--- Answers {0, place to go on from, pages evicted, pages expired, bytes freed, pages and bytes of the stripe, pages and
--- bytes of the type in it}; {1} past the deadline, {2} the stripe was lost, {4} the type has another policy.
+-- Answers {0, place to go on from, pages evicted, pages expired, bytes freed, pages that lost their mark, pages and bytes
+-- of the stripe, pages and bytes of the type in it}; {1} past the deadline, {2} the stripe was lost, {4} the type has
+-- another policy.
 --
 -- Everything is read and decided before the first write, which Redis allows when memory is short.
 
@@ -24,7 +25,7 @@ local cutoff = ttl > 0 and now[1] - ttl or 0
 
 local run_map = call('HGET', KEYS[3], run)
 local run_lo, run_hi = struct.unpack('<I4I4', run_map or '\0\0\0\0\0\0\0\0')
-local evicted, expired, freed, went = 0, 0, 0, 0
+local evicted, expired, freed, went, spared = 0, 0, 0, 0, 0
 local d_pages, d_zero, d_same, d_raw = 0, 0, 0, 0
 local changes = {}
 local k = 5
@@ -46,6 +47,7 @@ while k <= #KEYS and went < most and (goal == 0 or freed < goal) do
           if has(flo, fhi, i) then
             flo, fhi = without(flo, fhi, i)
             is_marked_anew = true
+            spared = spared + 1
           else
             goes = true
             glo, ghi = with(glo, ghi, i)
@@ -116,4 +118,4 @@ if went > 0 then
     call('HSET', KEYS[3], run, struct.pack('<I4I4', run_lo, run_hi))
   end
 end
-return {0, place, evicted, expired, freed, pages, bytes, type_pages, type_bytes}
+return {0, place, evicted, expired, freed, spared, pages, bytes, type_pages, type_bytes}

@@ -160,7 +160,7 @@ def test_a_full_pool_without_anything_to_give_refuses(make_area: Callable[[], Ar
     check_audit(plain)
 
 
-def test_the_limit_of_a_type(make_area: Callable[[], Area], redis_of, service_of) -> None:
+def test_the_limit_of_a_type(make_area: Callable[[], Area], service_of) -> None:
     """A type closes at its own limit with the same hysteresis, refuses with type_full, and no other type notices."""
     limited, other = make_area(), make_area()
     assert limited.configure(max_pool_bytes=10 * LENGTH).status_code == 200

@@ -95,7 +95,7 @@ def test_another_ttl_holds_for_what_is_stored(area: Area, redis_of) -> None:
     assert area.load_pages(0, 8) == RAW
 
 
-def test_a_type_that_becomes_governed_loses_nothing(area: Area, redis_of) -> None:
+def test_a_type_that_becomes_governed_loses_nothing(area: Area) -> None:
     """Pages that were stored before their type had a time to live count as stored when it got one."""
     area.store(0, *RAW)
     assert area.configure(ttl_seconds=TTL).status_code == 200
