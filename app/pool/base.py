@@ -57,7 +57,7 @@ class PoolBase:
         self._marks = Marks(self._reclaim)
         self._shrinker = Shrinker(store, state, self._reclaim)
         self._stores = Stores(store, state, self._shrinker, telemetry)
-        self.short_way = ShortWay(store, state, telemetry, settings.page_size)
+        self.short_way = ShortWay(store, state, self._marks, telemetry, settings.page_size)
         zero = zero_page(settings.page_size)
         self._zero_page = Page(zero, digest_of(zero), Kind.ZERO, 0)
 

@@ -103,7 +103,8 @@ class Pages(PoolBase):
             cutoff = None
             field, blob = await self._store.fetch_page(type_, chunk, index)
         else:
-            field, blob, times = await self._store.fetch_page(type_, chunk, index, with_times=True)
+            field, blob, *rest = await self._store.fetch_page(type_, chunk, index, with_times=policy.ttl_seconds > 0)
+            times = rest[0] if rest else None
             cutoff = policy.cutoff(self._store.server_time(self._store.keys.stripe_of(type_, chunk)))
             if field is not None and policy.is_expired(times, index, cutoff):
                 return None, b"a", cutoff
@@ -129,10 +130,11 @@ class Pages(PoolBase):
         held: list[bytes | None] = []
         started = perf_counter()
         policy = self._state.policies.get(type_)
-        pieces = await self._store.fetch_pages(type_, offset, count, with_times=policy is not None)
+        with_times = policy is not None and policy.ttl_seconds > 0
+        pieces = await self._store.fetch_pages(type_, offset, count, with_times=with_times)
         self._observe(_LOAD_SERIES, perf_counter() - started)
         for chunk, index, taken, (field, *blobs) in pieces:
-            times = blobs.pop() if policy is not None else None
+            times = blobs.pop() if with_times else None
             try:
                 chunk_map = unpack(field, type_, chunk)
             except PageCorrupt:

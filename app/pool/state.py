@@ -40,6 +40,8 @@ class PoolState:
         self.version = 0
         self.policies: dict[int, Policy] = {}
         """Those of the governed types; this very object for as long as the worker lives."""
+        self.expiring: set[int] = set()
+        """Those of them whose pages expire; likewise."""
         self.policies_version = -1
         self.pool = Ledger(lambda: store.total_bytes, self._signal)
         self.types: dict[int, Ledger] = {}
@@ -122,6 +124,8 @@ class PoolState:
             self._limit_type(type_, policy)
         self.policies.clear()
         self.policies.update(policies)
+        self.expiring.clear()
+        self.expiring.update(type_ for type_, policy in policies.items() if policy.ttl_seconds)
         self._set_marks()
         self.policies_version = version
         self._telemetry.cells[POLICIES_VERSION] = max(version, 1)
