@@ -13,6 +13,7 @@ from app.page.address import offset_limit
 from app.pool.admission import Gate
 from app.pool.base import PoolBase
 from app.pool.changes import Extent, chunk_masks, drops, merged
+from app.pool.hands import LeaseElsewhere
 from app.pool.maps import AllocationBuilder, CellBuilder
 from app.pool.numbers import (
     IDLE_SECONDS,
@@ -24,7 +25,6 @@ from app.pool.numbers import (
     TypeConfiguration,
     TypeNumbers,
 )
-from app.pool.shrinker import LeaseElsewhere
 from app.store.base import Counters
 from app.store.chunk import unpack
 from app.store.keys import CHUNK_SHIFT, RUN_CHUNKS, RUN_PAGES, RUN_SHIFT

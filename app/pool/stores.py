@@ -6,19 +6,15 @@ from collections.abc import Sequence
 from time import perf_counter
 
 from app.errors import (
-    BackendFull,
     BackendUnavailable,
-    MetadataFull,
     Overloaded,
     PagepoolError,
-    PoolFull,
-    Refused,
-    TypeFull,
 )
 from app.page.classify import Kind
 from app.pool.admission import Verdict
-from app.pool.changes import offsets_in, runs_of
+from app.pool.changes import offsets_in
 from app.pool.patience import ensure_time
+from app.pool.refusals import Refusals
 from app.pool.shrinker import Shrinker
 from app.pool.state import PoolState
 from app.store.base import ChangeResult, PolicyOutdated, StateChanged, StoreFull
@@ -42,31 +38,6 @@ _INVALIDATE_SERIES = redis_series(RedisOperation.INVALIDATE)
 
 MAX_POLICIES = 8
 """How often a type's policy may change under one request before it gives way."""
-
-
-class _Refusals:
-    """What of one request was refused, and why."""
-
-    def __init__(self) -> None:
-        self.pool: list[int] = []
-        self.type: list[int] = []
-        self.metadata: list[int] = []
-        self.memory: list[int] = []
-
-    def __bool__(self) -> bool:
-        return bool(self.pool or self.type or self.metadata or self.memory)
-
-    def error(self, asked_pages: int) -> Refused:
-        """The error that the request ends with."""
-        rejected = sorted([*self.pool, *self.type, *self.metadata, *self.memory])
-        members = {"stored": asked_pages - len(rejected), "rejected": runs_of(rejected)}
-        if self.memory:
-            return BackendFull("Redis lacks the memory for the page.", **members)
-        if self.pool:
-            return PoolFull("The pool holds as many bytes as it may.", **members)
-        if self.type:
-            return TypeFull("The type holds as many bytes as it may.", **members)
-        return MetadataFull("The pool holds as many pages as it may.", **members)
 
 
 def _partly(error: PagepoolError) -> PagepoolError:
@@ -97,7 +68,7 @@ class Stores:
         try:
             await pending.finish()
         except StoreFull:
-            refusals = _Refusals()
+            refusals = Refusals()
             result = await self._refuse_blobs(change, refusals, keep=False)
             self._count(change, result, refusals)
             raise refusals.error(1) from None
@@ -119,7 +90,7 @@ class Stores:
             BackendUnavailable: what became of some pages is unknown.
         """
         started = perf_counter()
-        refusals = _Refusals()
+        refusals = Refusals()
         failure = await self._put_many(changes, refusals, started, keep=keep)
         self._observe(_STORE_SERIES, perf_counter() - started)
         if failure is not None:
@@ -128,7 +99,7 @@ class Stores:
             raise refusals.error(sum(change.put_map.bit_count() for change in changes))
 
     async def _put_many(
-        self, changes: Sequence[ChunkChange], refusals: _Refusals, started: float, *, keep: bool
+        self, changes: Sequence[ChunkChange], refusals: Refusals, started: float, *, keep: bool
     ) -> PagepoolError | None:
         """Send what surely fits, then the rest page by page; the first error that a change ended with."""
         sent: list[SentChange] = []
@@ -183,7 +154,7 @@ class Stores:
         raise BackendUnavailable("The type's configuration changes too often.")
 
     async def _finish(
-        self, change: ChunkChange, pending: SentChange, refusals: _Refusals, *, keep: bool
+        self, change: ChunkChange, pending: SentChange, refusals: Refusals, *, keep: bool
     ) -> PagepoolError | None:
         """Wait for a change's end, and count it; the error that it failed with, so that all others can end as well."""
         try:
@@ -201,7 +172,7 @@ class Stores:
         return None
 
     async def _put_exactly(
-        self, changes: Sequence[ChunkChange], refusals: _Refusals, started: float, *, keep: bool, is_whole: bool
+        self, changes: Sequence[ChunkChange], refusals: Refusals, started: float, *, keep: bool, is_whole: bool
     ) -> None:
         """Let the script admit page by page, the changes of this request one after another.
 
@@ -225,7 +196,7 @@ class Stores:
         except Overloaded as error:
             raise error if is_whole else _partly(error) from error
 
-    async def _put_one_exactly(self, change: ChunkChange, refusals: _Refusals, started: float, *, keep: bool) -> None:
+    async def _put_one_exactly(self, change: ChunkChange, refusals: Refusals, started: float, *, keep: bool) -> None:
         state = self._state
         ensure_time(started)
         room = state.room(change.type)
@@ -242,7 +213,7 @@ class Stores:
             state.release(change)
         self._count(change, result, refusals)
 
-    async def _refuse_blobs(self, change: ChunkChange, refusals: _Refusals, *, keep: bool) -> ChangeResult:
+    async def _refuse_blobs(self, change: ChunkChange, refusals: Refusals, *, keep: bool) -> ChangeResult:
         """Redis lacked the memory: put the zero pages all the same, and leave no stale copy of the others."""
         result = await self._store.change(change, self._state.room(change.type), refuse=True, keep=keep)
         refused = offsets_in(change.chunk, result.refused_for_bytes)
@@ -251,7 +222,7 @@ class Stores:
         # They are counted here, so they are none of the pool's own refusals.
         return ChangeResult(result.dropped, result.is_closed, 0, change.blob_map, result.refused_for_pages)
 
-    def _count(self, change: ChunkChange, result: ChangeResult, refusals: _Refusals) -> None:
+    def _count(self, change: ChunkChange, result: ChangeResult, refusals: Refusals) -> None:
         cells = self._cells
         refused = result.refused
         if refused:

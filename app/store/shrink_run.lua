@@ -6,7 +6,8 @@
 -- ARGV[1] the pool's UUID   ARGV[2] type   ARGV[3] run   ARGV[4] place of the first chunk given
 -- ARGV[5] deadline, microseconds of Redis's clock   ARGV[6] version of the type's policy
 -- ARGV[7] bytes to free, 0 to take expired pages only   ARGV[8] seconds that expire a page, 0 for never
--- ARGV[9] second from which the type has had a policy   ARGV[10] pages to take at most, about
+-- ARGV[9] second from which the type has had a policy   ARGV[10] pages to take at most, about; it looks at 16 times as
+-- many at most
 --
 -- Answers {0, place to go on from, pages evicted, pages expired, bytes freed, pages that lost their mark, pages and bytes
 -- of the stripe, pages and bytes of the type in it}; {1} past the deadline, {2} the stripe was lost, {4} the type has
@@ -25,17 +26,18 @@ local cutoff = ttl > 0 and now[1] - ttl or 0
 
 local run_map = call('HGET', KEYS[3], run)
 local run_lo, run_hi = struct.unpack('<I4I4', run_map or '\0\0\0\0\0\0\0\0')
-local evicted, expired, freed, went, spared = 0, 0, 0, 0, 0
+local evicted, expired, freed, went, spared, seen = 0, 0, 0, 0, 0, 0
 local d_pages, d_zero, d_same, d_raw = 0, 0, 0, 0
 local changes = {}
 local k = 5
-while k <= #KEYS and went < most and (goal == 0 or freed < goal) do
+while k <= #KEYS and went < most and seen < 16 * most and (goal == 0 or freed < goal) do
   local m, g
   if has(run_lo, run_hi, place) then m, g = unpack(call('HMGET', KEYS[k], 'm', 'g')) end
   if m then
     local plo, phi, zlo, zhi, slo, shi, rlo, rhi, held = maps_of(m)
     local glo, ghi = expired_pages(g, plo, phi, cutoff, since)
     expired = expired + count(glo, ghi)
+    seen = seen + count(plo, phi)
     local flo, fhi = 0, 0 -- referenced
     if g then flo, fhi = struct.unpack('<I4I4', g) end
     local is_marked_anew = false
