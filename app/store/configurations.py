@@ -40,7 +40,9 @@ class Configurations:
 
     async def version(self) -> int:
         """The version of the newest policy; 0 where no type ever had one."""
-        return int(checked(await self._ask(b"HGET", self._key, b"v")) or 0)
+        # As the record's state is asked for: what follows the pool all the time is one kind of command.
+        [version] = checked(await self._ask(b"HMGET", self._key, b"v"))
+        return int(version or 0)
 
     async def read_governed(self) -> tuple[int, dict[int, tuple[int, int, str]]]:
         """`version`, and for each governed type: its policy's version, since which second it has one, and its text."""

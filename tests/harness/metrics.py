@@ -26,10 +26,9 @@ COUNTERS: dict[str, dict[str, tuple[str, ...]]] = {
     "pagepool_pool_limit_hit_total": {},
     "pagepool_rejects_total": {"reason": REJECT_REASONS},
     "pagepool_decode_failures_total": {},
-    "pagepool_evicted_pages_total": {},
-    "pagepool_expired_pages_total": {},
-    "pagepool_reclaim_failures_total": {},
 }
+REDIS_COUNTERS = ("pagepool_evicted_pages_total", "pagepool_expired_pages_total", "pagepool_reclaim_failures_total")
+"""Kept in Redis, and left out while that is away, as its gauges are."""
 HISTOGRAMS = {"pagepool_request_seconds": {"operation", "status_class"}, "pagepool_redis_seconds": {"operation"}}
 
 _SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{([^{}]*)\})? (\S+)", re.ASCII)
@@ -81,6 +80,9 @@ class Metrics:
             for label, values in labels.items():
                 for value in values:
                     found[f"{short}.{value}"] = self.value(name, **{label: value})
+        for name in REDIS_COUNTERS:
+            if self.has(name):
+                found[name.removeprefix("pagepool_").removesuffix("_total")] = self.value(name)
         return found
 
     def since(self, before: Metrics) -> dict[str, float]:
