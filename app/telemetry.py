@@ -100,7 +100,8 @@ class Telemetry:
         self.cells = self._regions[worker_index]
         for gauge in cells_of.WORKER_GAUGES:
             self.cells[gauge.index] = 0.0
-        self.cells[cells_of.PARAMETERS_VERSION] = 0.0
+        self.cells[cells_of.PARAMETERS_VERSION] = cells_of.UNREAD
+        self.cells[cells_of.POLICIES_VERSION] = cells_of.UNREAD
         self.observe = _observer(self.cells)
         self.observe_many = _observer_of_many(self.cells)
 
@@ -185,6 +186,8 @@ class _Scrape(Collector):
         yield GaugeMetricFamily(*cells_of.LOGICAL_BYTES, value=self._numbers.stored_pages * self._page_size)
         for name, help_, property_ in cells_of.POOL_GAUGES:
             yield GaugeMetricFamily(name, help_, value=float(getattr(self._numbers, property_)))
+        for name, help_, property_ in cells_of.POOL_COUNTERS:
+            yield CounterMetricFamily(name, help_, value=float(getattr(self._numbers, property_)))
 
     def _histogram(
         self, name: str, help_: str, labels: list[str], series: Iterable[tuple[int, list[str]]]

@@ -124,8 +124,13 @@ REDIS_SECONDS = REQUEST_SECONDS + len(Operation) * len(STATUS_CLASSES) * SPAN
 REDIS_SECONDS_NAME = "pagepool_redis_seconds"
 REDIS_SECONDS_HELP = "Seconds from a command's writing to its reply, by operation."
 PARAMETERS_VERSION = REDIS_SECONDS + len(RedisOperation) * SPAN
-"""Not a metric: the version of the tunables that the worker goes by; 0 until it has read them."""
-CELL_COUNT = PARAMETERS_VERSION + 1
+"""Not a metric: the version of the tunables that the worker goes by; UNREAD until it has read them."""
+UNREAD = 0.0
+POLICIES_VERSION = PARAMETERS_VERSION + 1
+"""Not a metric: the version of the types' policies that the worker goes by; UNREAD until it has read them."""
+GATE_CHANGES = POLICIES_VERSION + 1
+"""Not a metric: how often the worker has opened or closed the pool or a type, so that the others look again."""
+CELL_COUNT = GATE_CHANGES + 1
 
 # Gauges that are the pool's truth: the property of `PoolNumbers` that each shows. Left out while Redis is away.
 POOL_GAUGES = (
@@ -138,6 +143,12 @@ POOL_GAUGES = (
     ("pagepool_pool_full", "1 while the pool is closed to pages that are not zero.", "is_full"),
     ("pagepool_redis_used_memory_bytes", "Bytes that Redis uses, all of its keys included.", "redis_used_memory_bytes"),
 )
+POOL_COUNTERS = (
+    ("pagepool_evicted_pages", "Pages that went to make room, since the pool was made.", "evicted_pages"),
+    ("pagepool_expired_pages", "Pages that went after their time to live, since the pool was made.", "expired_pages"),
+    ("pagepool_reclaim_failures", "Times that less room was made than wanted.", "reclaim_failures"),
+)
+"""As the gauges: the pool's truth; prometheus_client adds "_total" to their names."""
 LOGICAL_BYTES = ("pagepool_logical_bytes", "Bytes that the pages present stand for: stored_pages × page_size.")
 REDIS_UP = ("pagepool_redis_up", "1 if Redis answered this scrape.")
 

@@ -23,7 +23,6 @@ from app.store.nodes import Nodes
 from app.store.record import PoolMismatch, PoolRecord
 from app.store.redis import RedisStore
 from app.telemetry import Telemetry
-from app.telemetry_cells import PARAMETERS_VERSION
 
 DEFAULT_SHARE_OF_MEMORY = 0.2
 """The limit of a pool on an embedded Redis, as zswap's max_pool_percent has it, unless the settings say another."""
@@ -67,16 +66,14 @@ class ProcessContext:
             store = RedisStore(nodes, record)
             if worker is None or worker.writes_tunables:
                 await _write_tunables(record, settings)
-
-            def publish_version(version: int) -> None:
-                telemetry.cells[PARAMETERS_VERSION] = version
-
-            state = PoolState(record, store, settings.page_size, publish_version)
+            state = PoolState(record, store, settings.page_size, telemetry)
             await state.look_at_record()
+            await state.look_at_policies()
             await state.look()
             watcher = asyncio.create_task(state.watch(), name="pool state")
             stack.push_async_callback(_end, watcher)
             pool = Pool(settings, store, record, state, telemetry)
+            stack.push_async_callback(_end, asyncio.create_task(pool.work(), name="pool work"))
             in_flight = InFlight(settings, telemetry)
             yield cls(settings, telemetry, pool, in_flight)
             # A store whose client has gone is still on its way to Redis: let it end in order.

@@ -18,7 +18,7 @@ import bench
 from bench.context import Context
 from bench.measurement import Section
 
-SECTIONS = ("engine", "singles", "extents", "snapshot", "memory", "growth", "latency", "disk")
+SECTIONS = ("engine", "singles", "extents", "snapshot", "memory", "growth", "latency", "disk", "eviction")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -148,6 +148,7 @@ def metrics() -> str:
     gauges = [
         *((name, help_, "gauge", "") for name, help_, _ in cells.POOL_GAUGES),
         (*cells.LOGICAL_BYTES, "gauge", ""),
+        *((f"{name}_total", help_, "counter", "") for name, help_, _ in cells.POOL_COUNTERS),
     ]
     own = [(*cells.REDIS_UP, "gauge", "")]
     own += [(f"{each.name}_total", each.help, "counter", _labels(each.label, each.values)) for each in cells.COUNTERS]

@@ -10,7 +10,7 @@ import pytest
 
 from app import errors
 from app.settings import Settings
-from app.telemetry_cells import COUNTERS, POOL_GAUGES
+from app.telemetry_cells import COUNTERS, POOL_COUNTERS, POOL_GAUGES
 from tests.harness.service import Service
 from tests.harness.transcript import README, run_transcript
 
@@ -48,6 +48,7 @@ def test_errors():
 def test_metrics():
     """The README names every metric of the pool."""
     names = [series.name + "_total" for series in COUNTERS] + [name for name, _, _ in POOL_GAUGES]
+    names += [name + "_total" for name, _, _ in POOL_COUNTERS]
     assert not [name for name in names if f"`{name}" not in README]
 
 

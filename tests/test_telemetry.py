@@ -22,9 +22,11 @@ from app.telemetry_cells import (
     CELL_COUNT,
     COUNTERS,
     DECODE_FAILURES,
+    GATE_CHANGES,
     LOADS,
     LOADS_MISS,
     PARAMETERS_VERSION,
+    POLICIES_VERSION,
     REQUESTS_IN_FLIGHT,
     SPAN,
     STORES,
@@ -139,7 +141,7 @@ def test_kinds_are_offsets_into_their_series() -> None:
 def test_no_two_series_share_a_cell() -> None:
     """Counters, gauges and histograms lie side by side, and fill the region."""
     taken = [series.index + at for series in (*COUNTERS, *WORKER_GAUGES) for at in range(len(series.values))]
-    taken.append(PARAMETERS_VERSION)
+    taken += [PARAMETERS_VERSION, POLICIES_VERSION, GATE_CHANGES]
     starts = [request_series(operation, status) for operation in Operation for status in (200, 304, 404, 507)]
     starts += [redis_series(operation) for operation in RedisOperation]
     taken += [start + at for start in starts for at in range(SPAN)]

@@ -66,6 +66,8 @@ NEEDS: Final[dict[str, Need]] = {
     "write_image": Need(Role.WRITE),
     "configure_type": Need(Role.ADMIN),
     "delete_type": Need(Role.ADMIN),
+    "shrink_type": Need(Role.ADMIN),
+    "shrink_pool": Need(Role.ADMIN, takes_restricted=False),
     "change_parameters": Need(Role.ADMIN, takes_restricted=False),
     "get_activity": Need(Role.READ, takes_restricted=False),
     "get_liveness": Need(None),

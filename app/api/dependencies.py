@@ -14,7 +14,7 @@ from app.api.guards import check_json
 from app.api.limits import InFlight
 from app.errors import BadAddress, BadBody, BadParameter, RangeTooLarge
 from app.page.address import MAX_TYPE, parse_number
-from app.pool.numbers import Allocation, Cell, PoolNumbers, Readiness, TypeConfiguration, TypeNumbers
+from app.pool.numbers import Allocation, Cell, PoolNumbers, Readiness, Shrunk, TypeConfiguration, TypeNumbers
 from app.pool.parameters import Parameters, ParametersPatch
 from app.telemetry import Telemetry
 
@@ -53,6 +53,7 @@ class PoolCalls(Protocol):
     async def cell_map(self, type_: int, from_: int, count: int, cells: int, /) -> list[Cell]: ...
     async def invalidate(self, type_: int, extents: Sequence[Extent], /) -> int: ...
     async def zero(self, type_: int, extents: Sequence[Extent], /) -> int: ...
+    async def shrink(self, type_: int | None, goal_bytes: int, /) -> Shrunk: ...
     async def readiness(self) -> Readiness: ...
 
 

@@ -115,6 +115,7 @@ async def write(request: Request) -> Response:
         start, limit = 0, pool.max_image_bytes
         if head.is_conditional:
             await _check_conditions(pool, type_, head)
+        await pool.check_keeps_pages(type_)
     else:
         start, limit = content_range, await pool.image_bytes(type_)
         _check_change(head, exists=True)

@@ -22,7 +22,7 @@ from app.api.authorization import NEEDS
 from app.api.error_responses import PROBLEM_TYPE, PROBLEM_URN
 from app.api.openapi_headers import HEADERS
 from app.api.openapi_links import add_links
-from app.api.schemas import ExtentList, Problem
+from app.api.schemas import ExtentList, Problem, ShrinkOrder
 from app.errors import (
     BadHeader,
     Forbidden,
@@ -60,11 +60,18 @@ All offsets and counts are in pages. Every error is a problem document (RFC 9457
 store also say in `previous` what became of the page that was there before. An answer with `Retry-After` may be retried.
 """
 
-_REQUEST_MODELS: tuple[type[BaseModel], ...] = (ExtentList, ParametersPatch, Problem, TypeConfiguration)
+_REQUEST_MODELS: tuple[type[BaseModel], ...] = (
+    ExtentList,
+    ParametersPatch,
+    Problem,
+    ShrinkOrder,
+    TypeConfiguration,
+)
 _INT32_MAX = (1 << 31) - 1
 _EXAMPLE_MEMBERS: dict[str, Json] = {
     "page_missing": {"missing": [[42, 1]]},
     "pool_full": {"stored": 1, "rejected": [[43, 7]]},
+    "type_full": {"stored": 1, "rejected": [[43, 7]]},
     "metadata_full": {"stored": 1, "rejected": [[43, 7]]},
 }
 

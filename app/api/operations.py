@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from app.api.dependencies import ContextDependency, Pool, json_body, refuse_repeated_parameters
 from app.api.openapi import json_request, problem_responses
-from app.api.schemas import Liveness, PoolSummary, Ready
+from app.api.schemas import Liveness, PoolSummary, Ready, ShrinkOrder, ShrinkResult
 from app.errors import (
     BackendUnavailable,
     BadBody,
@@ -62,6 +62,21 @@ async def get_pool(context: ContextDependency) -> PoolSummary:
         max_extent_pages=pool.max_extent_pages,
         hit_rate=context.telemetry.hit_rate(),
     )
+
+
+@router.post(
+    "/v1/pool/shrink",
+    operation_id="shrink_pool",
+    summary="Free bytes of the pool",
+    responses=problem_responses(BadBody, UnsupportedMediaType, RangeTooLarge, BadParameter, BackendUnavailable),
+    openapi_extra=json_request(ShrinkOrder, "How many bytes of blobs to free."),
+)
+async def shrink_pool(pool: Pool, order: Annotated[ShrinkOrder, Depends(json_body(ShrinkOrder))]) -> ShrinkResult:
+    """Takes expired and cold pages of the types that allow it, lower priorities first: memory.reclaim's twin.
+
+    It may free less than was asked for, where less can go or within 5 s.
+    """
+    return ShrinkResult.of(await pool.shrink(None, order.bytes))
 
 
 @router.get(

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from app.page.address import check_extent
-from app.pool.numbers import PoolNumbers, Readiness
+from app.pool.numbers import PoolNumbers, Readiness, Shrunk
 from app.settings import MIB
 
 # Said, not checked: an answer is not refused for a number that is odd.
@@ -122,6 +122,31 @@ class Zeroed(Schema):
     zeroed: Count
 
 
+class ShrinkOrder(Schema):
+    """How much to free."""
+
+    model_config = example(bytes=67108864)
+
+    bytes: Annotated[int, Field(ge=1, le=(1 << 63) - 1, description="Bytes of blobs to free.")]
+
+
+class ShrinkResult(Schema):
+    """What a shrink took; it may have freed less than was asked for."""
+
+    model_config = example(evicted_pages=24576, expired_pages=0, freed_bytes=67109120)
+
+    evicted_pages: Count
+    expired_pages: Count
+    freed_bytes: Count
+
+    @classmethod
+    def of(cls, shrunk: Shrunk) -> Self:
+        """The answer to an order."""
+        return cls(
+            evicted_pages=shrunk.evicted_pages, expired_pages=shrunk.expired_pages, freed_bytes=shrunk.freed_bytes
+        )
+
+
 class PoolSummary(Schema):
     """The pool in human terms."""
 
@@ -146,6 +171,9 @@ class PoolSummary(Schema):
         zero_share_percent=17.09,
         hit_rate=0.97,
         redis_used_memory_bytes=14680064,
+        evicted_pages=0,
+        expired_pages=0,
+        reclaim_failures=0,
     )
 
     page_size: Annotated[int, Field(description="Bytes in a page.")]
@@ -171,6 +199,9 @@ class PoolSummary(Schema):
         Field(description="Loads that hit / loads, in pages, since the service started; null before any load."),
     ]
     redis_used_memory_bytes: Count
+    evicted_pages: Annotated[Count, Field(description="Pages that went to make room, since the pool was made.")]
+    expired_pages: Annotated[Count, Field(description="Pages that went after their time to live, likewise.")]
+    reclaim_failures: Annotated[Count, Field(description="Times that less room was made than wanted, likewise.")]
 
     @classmethod
     def of(cls, numbers: PoolNumbers, *, page_size: int, max_extent_pages: int, hit_rate: float | None) -> Self:
@@ -198,6 +229,9 @@ class PoolSummary(Schema):
             zero_share_percent=round(100 * numbers.zero_pages / (numbers.stored_pages or 1), 2),
             hit_rate=hit_rate,
             redis_used_memory_bytes=numbers.redis_used_memory_bytes,
+            evicted_pages=numbers.evicted_pages,
+            expired_pages=numbers.expired_pages,
+            reclaim_failures=numbers.reclaim_failures,
         )
 
 

@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
 from app.api.schemas import Count, Schema, example, ratio
-from app.pool.numbers import Allocation, Cell, State, TypeConfiguration, TypeNumbers
+from app.pool.numbers import Allocation, Cell, Idleness, State, TypeConfiguration, TypeNumbers
+
+
+class Ages(Schema):
+    """Pages by how long nothing was done with them."""
+
+    minute: Annotated[Count, Field(description="For a minute or longer.")]
+    hour: Count
+    day: Count
+
+
+class Idle(Schema):
+    """How long ago the pages of a type were stored, and touched: stored or loaded."""
+
+    pages: Annotated[Count, Field(description="Pages looked at: all, or the first million or so.")]
+    not_stored_for: Ages
+    not_touched_for: Ages
+
+    @classmethod
+    def of(cls, idleness: Idleness) -> Self:
+        """The figures of a type."""
+        return cls(
+            pages=idleness.pages,
+            not_stored_for=Ages(**idleness.not_stored_for),
+            not_touched_for=Ages(**idleness.not_touched_for),
+        )
 
 
 class TypeSummary(Schema):
@@ -24,7 +49,16 @@ class TypeSummary(Schema):
         pool_bytes=10737418,
         logical_bytes=33554432,
         compression_ratio=3.125,
-        configuration={"image_bytes": 33554432},
+        configuration={"max_pool_bytes": 33554432, "eviction": "second-chance"},
+        state="open",
+        evicted_pages=512,
+        expired_pages=0,
+        reclaim_failures=0,
+        idle={
+            "pages": 8192,
+            "not_stored_for": {"minute": 8000, "hour": 4096, "day": 0},
+            "not_touched_for": {"minute": 6000, "hour": 1024, "day": 0},
+        },
     )
 
     type: int
@@ -37,6 +71,14 @@ class TypeSummary(Schema):
     logical_bytes: Annotated[Count, Field(description="stored_pages × page_size.")]
     compression_ratio: Annotated[float | None, Field(description="logical_bytes / pool_bytes; null if that is 0.")]
     configuration: TypeConfiguration
+    state: Annotated[Literal["open", "closed"], Field(description="closed by the type's own limit.")]
+    evicted_pages: Annotated[Count, Field(description="Pages that went to make room.")]
+    expired_pages: Annotated[Count, Field(description="Pages that went after their time to live.")]
+    reclaim_failures: Annotated[Count, Field(description="Times that less room was made than wanted.")]
+    idle: Annotated[
+        Idle | None,
+        Field(description="Of types with a limit, eviction or a time to live; null in lists, and for other types."),
+    ]
 
     @classmethod
     def of(cls, numbers: TypeNumbers, *, page_size: int) -> Self:
@@ -53,6 +95,11 @@ class TypeSummary(Schema):
             logical_bytes=logical,
             compression_ratio=ratio(logical, numbers.pool_bytes),
             configuration=numbers.configuration,
+            state="closed" if numbers.is_full else "open",
+            evicted_pages=numbers.evicted_pages,
+            expired_pages=numbers.expired_pages,
+            reclaim_failures=numbers.reclaim_failures,
+            idle=None if numbers.idleness is None else Idle.of(numbers.idleness),
         )
 
 

@@ -20,7 +20,7 @@ from app.api.dependencies import (
     refuse_repeated_parameters,
 )
 from app.api.openapi import empty_response, json_request, problem_responses
-from app.api.schemas import ExtentList, Invalidated, Zeroed
+from app.api.schemas import ExtentList, Invalidated, ShrinkOrder, ShrinkResult, Zeroed
 from app.api.type_schemas import TypeExtents, TypeList, TypeMap, TypeSummary
 from app.errors import (
     BackendFull,
@@ -84,7 +84,11 @@ async def configure_type(
     type: TypePath,  # noqa: A002 - the word of the API
     configuration: Annotated[TypeConfiguration, Depends(json_body(TypeConfiguration))],
 ) -> TypeConfiguration:
-    """Replaces the configuration of the type, which need not hold pages yet."""
+    """Replaces the configuration of the type, which need not hold pages yet.
+
+    Answers when every worker of this service goes by it; other replicas follow within a second. A type with
+    `image_bytes` neither evicts nor expires pages.
+    """
     return await pool.configure_type(type, configuration)
 
 
@@ -105,6 +109,23 @@ async def delete_type(pool: Pool, type: TypePath) -> None:  # noqa: A002 - the w
     It goes piece by piece; cut off half-way, the counters are exact, and it can be repeated.
     """
     await pool.delete_type(type)
+
+
+@router.post(
+    "/v1/types/{type}/shrink",
+    operation_id="shrink_type",
+    summary="Free bytes of a type",
+    tags=["types"],
+    responses=problem_responses(BadAddress, *_JSON_ERRORS, TypeUnknown, BackendUnavailable),
+    openapi_extra=json_request(ShrinkOrder, "How many bytes of blobs to free."),
+)
+async def shrink_type(
+    pool: Pool,
+    type: TypePath,  # noqa: A002 - the word of the API
+    order: Annotated[ShrinkOrder, Depends(json_body(ShrinkOrder))],
+) -> ShrinkResult:
+    """Takes expired and cold pages of the type; it may free less than asked for, where less can go or within 5 s."""
+    return ShrinkResult.of(await pool.shrink(type, order.bytes))
 
 
 @router.get(

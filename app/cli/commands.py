@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from app.cli import advising, looking, page_map, serving, tokens, transfer, upkeep, watching
+from app.cli import advising, looking, page_map, serving, shrinking, tokens, transfer, upkeep, watching
 
 app = typer.Typer(
     help="A page cache as a service: zswap with a network in front.",
@@ -20,6 +20,7 @@ app.command("export")(transfer.export_file)
 app.command("stats")(looking.stats)
 app.command("top")(watching.top)
 app.command("map")(page_map.draw_map)
+app.command("shrink")(shrinking.shrink)
 app.command("advise")(advising.advise)
 app.command("audit")(upkeep.audit)
 app.command("repair")(upkeep.repair)

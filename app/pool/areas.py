@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from app.errors import BadParameter, Refused, StoresDisabled, TypeUnknown
+from app.errors import BadParameter, Overloaded, Refused, StoresDisabled, TypeUnknown
 from app.page.address import offset_limit
+from app.pool.admission import Gate
 from app.pool.base import PoolBase
 from app.pool.changes import Extent, chunk_masks, drops, merged
+from app.pool.hands import LeaseElsewhere
 from app.pool.maps import AllocationBuilder, CellBuilder
-from app.pool.numbers import Allocation, Cell, TypeConfiguration, TypeNumbers
+from app.pool.numbers import (
+    IDLE_SECONDS,
+    IMAGES_KEEP_PAGES,
+    Allocation,
+    Cell,
+    Idleness,
+    Shrunk,
+    TypeConfiguration,
+    TypeNumbers,
+)
 from app.store.base import Counters
 from app.store.chunk import unpack
 from app.store.keys import CHUNK_SHIFT, RUN_CHUNKS, RUN_PAGES, RUN_SHIFT
+from app.store.policy import Policy
 from app.store.script_header import ChunkChange
-from app.telemetry_cells import INVALIDATES, REJECTS_DISABLED
+from app.telemetry_cells import INVALIDATES, POLICIES_VERSION, REJECTS_DISABLED
 
 WINDOW: Final = 128
 """Changes of chunks that one request has on the way at once: others' commands go in between."""
@@ -25,6 +38,11 @@ WINDOW: Final = 128
 RUNS_AT_ONCE: Final = 32
 ALLOCATION_RUNS: Final = 64
 """Held runs (of 4096 pages) that one allocation map covers at most."""
+
+IDLE_RUNS: Final = 256
+"""Runs that figures of idleness are taken from at most: a million pages."""
+
+_LAST_RUN: Final = 1 << 51
 
 DIRECT_PAGES: Final = 1024
 """An extent up to this size is invalidated chunk by chunk, without asking first what is held."""
@@ -39,13 +57,15 @@ class Areas(PoolBase):
         """At most `limit` types above `after`, ascending: those that hold pages or have a configuration."""
         lowest = -1 if after is None else after
         held, configured = await asyncio.gather(
-            self._store.types_after(lowest, limit), self._record.read_configurations()
+            self._store.types_after(lowest, limit), self._state.configurations.read_all()
         )
         chosen = sorted({*held, *(type_ for type_ in configured if type_ > lowest)})[:limit]
         counters = await self._store.read_types(chosen)
-        return [
-            _numbers(type_, of_type, configured.get(type_)) for type_, of_type in zip(chosen, counters, strict=True)
-        ]
+        numbers = []
+        for type_, of_type in zip(chosen, counters, strict=True):
+            each = _numbers(type_, of_type, configured.get(type_))
+            numbers.append(await self._with_reclaims(each) if each.configuration.is_governed else each)
+        return numbers
 
     async def type_numbers(self, type_: int) -> TypeNumbers:
         """One type.
@@ -54,28 +74,105 @@ class Areas(PoolBase):
             TypeUnknown: it holds no page and has no configuration.
         """
         counters, configuration = await asyncio.gather(
-            self._store.read_type(type_), self._record.read_configuration(type_)
+            self._store.read_type(type_), self._state.configurations.read(type_)
         )
         if not counters.pages and configuration is None:
             raise TypeUnknown("The type holds no page and has no configuration.")
-        return _numbers(type_, counters, configuration)
+        numbers = _numbers(type_, counters, configuration)
+        policy = self._state.policies.get(type_)
+        if policy is None:
+            return numbers
+        return replace(await self._with_reclaims(numbers), idleness=await self._idleness(policy))
+
+    async def _with_reclaims(self, numbers: TypeNumbers) -> TypeNumbers:
+        """The numbers of a governed type, with what only such a type has."""
+        state, type_ = self._state, numbers.type
+        if type_ in state.types:
+            await state.look(type_)
+        reclaims = await self._reclaim.read_reclaims(type_)
+        ledger = state.types.get(type_)
+        return replace(
+            numbers,
+            is_full=ledger is not None and ledger.gate is Gate.CLOSED,
+            evicted_pages=reclaims.evicted,
+            expired_pages=reclaims.expired,
+            reclaim_failures=reclaims.failures,
+        )
+
+    async def _idleness(self, policy: Policy) -> Idleness:
+        """How long ago pages were stored and touched; what this worker has not written yet counts as well."""
+        await self._marks.write()
+        totals = [0] * (1 + 2 * len(IDLE_SECONDS))
+        first, runs = 0, 0
+        while found := await self._store.runs(policy.type, first, _LAST_RUN, RUNS_AT_ONCE):
+            for run in found:
+                counted = await self._reclaim.idle_of_run(policy, run, list(IDLE_SECONDS.values()))
+                totals = [total + number for total, number in zip(totals, counted, strict=True)]
+            first, runs = found[-1] + 1, runs + len(found)
+            if runs >= IDLE_RUNS:
+                break
+        pages, *by_age = totals
+        return Idleness(
+            pages,
+            dict(zip(IDLE_SECONDS, by_age[::2], strict=True)),
+            dict(zip(IDLE_SECONDS, by_age[1::2], strict=True)),
+        )
 
     async def configure_type(self, type_: int, configuration: TypeConfiguration) -> TypeConfiguration:
         """Replace a type's configuration.
 
         Raises:
-            BadParameter: the image would reach past the last offset.
+            BadParameter: the image would reach past the last offset, or lose pages.
+            BackendUnavailable: Redis is out of reach, or a worker did not follow in time.
         """
         image_bytes = configuration.image_bytes or 0
         if -(-image_bytes // self.page_size) > offset_limit(self.page_size):
             raise BadParameter("image_bytes reaches past the last offset.")
-        await self._record.write_configuration(type_, configuration.model_dump_json(exclude_none=True))
+        if configuration.image_bytes is not None and configuration.may_lose_pages:
+            raise BadParameter(f"{IMAGES_KEEP_PAGES.capitalize()}.")
+        await self._write_configuration(type_, configuration.model_dump_json(exclude_none=True), configuration)
         return configuration
+
+    async def _write_configuration(self, type_: int, text: str, configuration: TypeConfiguration) -> None:
+        """Write a configuration; on return every worker of this service goes by it."""
+        state = self._state
+        if type_ in state.types:
+            # Whether it had opened under the limit that was: as with the pool's.
+            await state.look(type_)
+            if configuration.max_pool_bytes is None:
+                await state.set_gate(Gate.OPEN, type_)
+        version = await state.configurations.write(type_, text, is_governed=configuration.is_governed)
+        if not version:
+            return
+        await state.reload_policies()
+        await self._followed(POLICIES_VERSION, version)
 
     async def delete_type(self, type_: int) -> None:
         """Invalidate all that a type holds, and forget its configuration; piece by piece, can be repeated."""
-        await self._record.delete_configuration(type_)
+        is_governed = type_ in self._state.policies
+        await self._write_configuration(type_, "", TypeConfiguration())
         await self._invalidate_range(type_, 0, offset_limit(self.page_size))
+        if is_governed:
+            await self._reclaim.forget_reclaims(type_)
+
+    async def shrink(self, type_: int | None, goal_bytes: int) -> Shrunk:
+        """Free so many bytes of the pool or of one type by taking cold and expired pages, or as many as can be freed.
+
+        Raises:
+            TypeUnknown: the type holds no page and has no configuration.
+            BadParameter: the type neither evicts nor expires pages.
+            Overloaded: another worker shrinks now.
+        """
+        if type_ is not None:
+            policy = self._state.policies.get(type_)
+            if policy is None or not policy.gives_way:
+                await self.type_numbers(type_)
+                raise BadParameter("The type neither evicts nor expires pages.")
+        await self._marks.write()
+        try:
+            return await self._shrinker.shrink(type_, goal_bytes)
+        except LeaseElsewhere:
+            raise Overloaded("Another worker makes room now.") from None
 
     # Ranges
 
@@ -149,13 +246,19 @@ class Areas(PoolBase):
 
     # Maps
 
+    async def _read_run(
+        self, type_: int, run: int, first: int, last: int, *, with_lengths: bool
+    ) -> list[tuple[int, bytes, dict[int, int]]]:
+        policy = self._state.policies.get(type_)
+        return await self._store.read_run(type_, run, first, last, with_lengths=with_lengths, policy=policy)
+
     async def allocation(self, type_: int, from_: int, count: int) -> Allocation:
         """What lies where in a range; it may cover less than asked, and says up to where."""
         builder = AllocationBuilder(from_, count)
         held = await self._store.runs(type_, from_ // RUN_PAGES, (from_ + count - 1) // RUN_PAGES, ALLOCATION_RUNS + 1)
         for run in held[:ALLOCATION_RUNS]:
             first, last = _places(run, from_, count)
-            for chunk, field, _ in await self._store.read_run(type_, run, first, last, with_lengths=False):
+            for chunk, field, _ in await self._read_run(type_, run, first, last, with_lengths=False):
                 builder.add(chunk, unpack(field, type_, chunk))
             if builder.is_long:
                 return builder.finish(min(from_ + count, (run + 1) * RUN_PAGES))
@@ -167,12 +270,12 @@ class Areas(PoolBase):
         builder = CellBuilder(from_, count, cells)
         async for run in self._held_runs(type_, from_, count):
             first, last = _places(run, from_, count)
-            for chunk, field, _ in await self._store.read_run(type_, run, first, last, with_lengths=False):
+            for chunk, field, _ in await self._read_run(type_, run, first, last, with_lengths=False):
                 chunk_map = unpack(field, type_, chunk)
                 if builder.add_whole(chunk, chunk_map):
                     continue
                 place = chunk % RUN_CHUNKS
-                for _, _, lengths in await self._store.read_run(type_, run, place, place, with_lengths=True):
+                for _, _, lengths in await self._read_run(type_, run, place, place, with_lengths=True):
                     builder.add_pages(chunk, chunk_map, lengths)
         return builder.cells()
 

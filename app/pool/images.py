@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 from app.errors import (
     BackendUnavailable,
+    BadParameter,
     NoImage,
     Overloaded,
     PageCorrupt,
@@ -30,7 +31,7 @@ from app.page.classify import Kind, zero_page
 from app.page.codec import CORRUPT, UNREADABLE_BLOB, decode_extent
 from app.pool.areas import Areas
 from app.pool.changes import Extent, puts
-from app.pool.numbers import MAX_IMAGE_BYTES, TypeConfiguration
+from app.pool.numbers import IMAGES_KEEP_PAGES, MAX_IMAGE_BYTES, TypeConfiguration
 from app.pool.pages import MAX_ATTEMPTS
 from app.pool.slices import encode_in_slices
 from app.store.base import StateChanged
@@ -88,13 +89,23 @@ class Images(Areas):
             PagesLost: configurations were lost, perhaps this type's.
             BackendUnavailable: Redis is out of reach.
         """
-        text, is_lost = await self._record.read_image_configuration(type_)
+        text, is_lost = await self._state.configurations.read_for_image(type_)
         if is_lost:
             raise PagesLost(LOST)
         image_bytes = None if text is None else TypeConfiguration.model_validate_json(text).image_bytes
         if image_bytes is None:
             raise NoImage("The type has no image_bytes.")
         return image_bytes
+
+    async def check_keeps_pages(self, type_: int) -> None:
+        """Check that a type may be written as a whole image.
+
+        Raises:
+            BadParameter: its pages go by themselves.
+        """
+        text = await self._state.configurations.read(type_)
+        if text is not None and TypeConfiguration.model_validate_json(text).may_lose_pages:
+            raise BadParameter(f"{IMAGES_KEEP_PAGES.capitalize()}.")
 
     @property
     def max_image_bytes(self) -> int:
@@ -271,7 +282,7 @@ class Images(Areas):
 
         In this order, so that a failure in between drops no page of the image that was.
         """
-        text = await self._record.read_configuration(type_)
+        text = await self._state.configurations.read(type_)
         configuration = TypeConfiguration.model_validate_json(text or "{}")
         await self.configure_type(type_, configuration.model_copy(update={"image_bytes": image_bytes}))
         behind, limit = -(-image_bytes // self.page_size), offset_limit(self.page_size)

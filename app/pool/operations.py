@@ -6,8 +6,8 @@ import asyncio
 import re
 from typing import Final
 
-from app.errors import BackendUnavailable, PagepoolError
-from app.pool.admission import Gate, gate_after
+from app.errors import PagepoolError
+from app.pool.admission import Gate
 from app.pool.base import PoolBase
 from app.pool.numbers import PoolNumbers, Readiness
 from app.pool.parameters import Parameters, ParametersPatch
@@ -16,7 +16,6 @@ from app.store.replies import checked
 from app.telemetry_cells import PARAMETERS_VERSION
 
 _USED_MEMORY: Final = re.compile(rb"used_memory:(\d+)")
-_POLL_SECONDS: Final = 0.005
 
 
 class Operations(PoolBase):
@@ -31,11 +30,11 @@ class Operations(PoolBase):
         nodes = self._store.nodes
         info = [connection.send(pack_command((b"INFO", b"memory"))) for connection in nodes.all_loads()]
         totals, _ = await asyncio.gather(self._store.read_totals(), self._state.look_at_record())
-        used = 0
+        reclaims, used = self._store.reclaims, 0
         for reply in info:
             if found := _USED_MEMORY.search(checked(await reply)):
                 used += int(found[1])
-        await self._state.set_gate(gate_after(self._state.gate, totals.bytes, self.parameters))
+        await self._state.set_gate(self._state.pool.gate_now())
         return PoolNumbers(
             pool_bytes=totals.bytes,
             stored_pages=totals.pages,
@@ -45,6 +44,9 @@ class Operations(PoolBase):
             limit_bytes=self.parameters.max_pool_bytes,
             is_full=self._state.gate is Gate.CLOSED,
             redis_used_memory_bytes=used,
+            evicted_pages=reclaims.evicted,
+            expired_pages=reclaims.expired,
+            reclaim_failures=reclaims.failures,
         )
 
     async def change_parameters(self, patch: ParametersPatch) -> Parameters:
@@ -56,17 +58,13 @@ class Operations(PoolBase):
         values = patch.model_dump(mode="json", exclude_unset=True)
         if not values:
             return self.parameters
+        # A pool that had fallen to the threshold is open: under the limit that was, not under the one that comes.
+        await self._state.look()
         version = await self._record.write_parameters(values)
         await self._state.reload()
         # A limit that was lifted has opened the pool for good, also if the next change sets another.
         await self._state.look()
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._settings.redis_timeout
-        # A worker that is starting has version 0, and reads the tunables before it serves.
-        while any(0 < theirs < version for theirs in self._telemetry.column(PARAMETERS_VERSION)):
-            if loop.time() > deadline:
-                raise BackendUnavailable("A worker has not taken the change over.")
-            await asyncio.sleep(_POLL_SECONDS)
+        await self._followed(PARAMETERS_VERSION, version)
         return self.parameters
 
     async def readiness(self) -> Readiness:

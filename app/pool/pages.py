@@ -35,8 +35,8 @@ from app.pool.patience import ensure_time
 from app.pool.preconditions import Preconditions, etag_of
 from app.pool.slices import decode_in_slices, encode_frames_in_slices, encode_in_slices
 from app.store.base import StateChanged
-from app.store.chunk import kind_of_page, unpack
-from app.store.keys import CHUNK_SHIFT, INDEX_MASK
+from app.store.chunk import FULL_MASK, kind_of_page, unpack
+from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT, INDEX_MASK
 from app.telemetry_cells import (
     DECODE_FAILURES,
     INVALIDATES,
@@ -67,9 +67,12 @@ class Pages(PoolBase):
             BackendUnavailable: Redis is out of reach.
         """
         started = perf_counter()
-        field, blob = await self._store.fetch_page(type_, offset >> CHUNK_SHIFT, offset & INDEX_MASK)
+        if type_ in self._state.policies:
+            page, _, _ = await self._look_up(type_, offset, is_marked=is_counted)
+        else:
+            field, blob = await self._store.fetch_page(type_, offset >> CHUNK_SHIFT, offset & INDEX_MASK)
+            page = self._open(type_, offset, field, blob)
         self._observe(_LOAD_SERIES, perf_counter() - started)
-        page = self._open(type_, offset, field, blob)
         if is_counted:
             self._cells[LOADS_MISS if page is None else LOADS + page.kind] += 1
         if page is None:
@@ -90,13 +93,27 @@ class Pages(PoolBase):
             raise
         return Page(data, digest, kind, len(blob or b""))
 
-    async def _look_up(self, type_: int, offset: int) -> tuple[Page | None, bytes]:
-        """One page, uncounted, and the state that a change of it can be bound to."""
-        field, blob = await self._store.fetch_page(type_, offset >> CHUNK_SHIFT, offset & INDEX_MASK)
+    async def _look_up(
+        self, type_: int, offset: int, *, is_marked: bool = False
+    ) -> tuple[Page | None, bytes, int | None]:
+        """One page, uncounted; the state that a change of it can be bound to, and what it calls expired."""
+        chunk, index = offset >> CHUNK_SHIFT, offset & INDEX_MASK
+        policy = self._state.policies.get(type_)
+        if policy is None:
+            cutoff = None
+            field, blob = await self._store.fetch_page(type_, chunk, index)
+        else:
+            field, blob, *rest = await self._store.fetch_page(type_, chunk, index, with_times=policy.ttl_seconds > 0)
+            times = rest[0] if rest else None
+            cutoff = policy.cutoff(self._store.server_time(self._store.keys.stripe_of(type_, chunk)))
+            if field is not None and policy.is_expired(times, index, cutoff):
+                return None, b"a", cutoff
         page = self._open(type_, offset, field, blob)
         if page is None:
-            return None, b"a"
-        return page, b"z" if page.kind is Kind.ZERO or blob is None else blob[1:9]
+            return None, b"a", cutoff
+        if is_marked and policy is not None:
+            self._marks.add(type_, chunk, 1 << index)
+        return page, b"z" if page.kind is Kind.ZERO or blob is None else blob[1:9], cutoff
 
     async def load_extent(self, type_: int, offset: int, count: int, *, is_counted: bool = True) -> DecodedExtent:
         """Consecutive pages, each with its state; corrupt ones are counted and marked, none is made up."""
@@ -112,15 +129,24 @@ class Pages(PoolBase):
     async def _held(self, type_: int, offset: int, count: int) -> list[bytes | None]:
         held: list[bytes | None] = []
         started = perf_counter()
-        pieces = await self._store.fetch_pages(type_, offset, count)
+        policy = self._state.policies.get(type_)
+        with_times = policy is not None and policy.ttl_seconds > 0
+        pieces = await self._store.fetch_pages(type_, offset, count, with_times=with_times)
         self._observe(_LOAD_SERIES, perf_counter() - started)
         for chunk, index, taken, (field, *blobs) in pieces:
+            times = blobs.pop() if with_times else None
             try:
                 chunk_map = unpack(field, type_, chunk)
             except PageCorrupt:
                 held.extend([UNREADABLE_BLOB] * taken)
                 continue
-            present, zero = chunk_map.present >> index, chunk_map.zero >> index
+            present = chunk_map.present
+            if policy is not None:
+                cutoff = policy.cutoff(self._store.server_time(self._store.keys.stripe_of(type_, chunk)))
+                present &= ~policy.expired_map(times, present, cutoff)
+                if wanted := present & (FULL_MASK >> CHUNK_PAGES - taken) << index:
+                    self._marks.add(type_, chunk, wanted)
+            present, zero = present >> index, chunk_map.zero >> index
             for blob in blobs:
                 if not present & 1:
                     held.append(None)
@@ -165,10 +191,12 @@ class Pages(PoolBase):
         await self._store_encoded(type_, pages)
         return pages
 
-    async def _store_encoded(self, type_: int, pages: EncodedPages, expected: bytes = b"") -> None:
+    async def _store_encoded(
+        self, type_: int, pages: EncodedPages, expected: bytes = b"", cutoff: int | None = None
+    ) -> None:
         changes = puts(type_, pages)
         if expected:
-            changes[0].expected = expected
+            changes[0].expected, changes[0].cutoff = expected, cutoff
         if self._state.parameters.enabled:
             await self._stores.put(changes)
             return
@@ -208,12 +236,12 @@ class Pages(PoolBase):
         started = perf_counter()
         encoded = self._state.encoder.encode(page, type_, offset)
         for _ in range(MAX_ATTEMPTS):
-            current, state = await self._look_up(type_, offset)
+            current, state, cutoff = await self._look_up(type_, offset)
             if not conditions.allow_change(None if current is None else etag_of(current.digest)):
                 raise PreconditionFailed("The page that is there does not meet the precondition.")
             ensure_time(started)
             try:
-                await self._store_encoded(type_, EncodedPages.of_one(offset, encoded), state)
+                await self._store_encoded(type_, EncodedPages.of_one(offset, encoded), state, cutoff)
             except StateChanged:
                 ensure_time(started)
                 continue
@@ -257,7 +285,7 @@ class Pages(PoolBase):
         started = perf_counter()
         [change] = drops(type_, [(offset, 1)])
         for _ in range(MAX_ATTEMPTS):
-            page, change.expected = await self._look_up(type_, offset)
+            page, change.expected, change.cutoff = await self._look_up(type_, offset)
             if page is None:
                 raise PageMissing("The page is absent.", missing=[[offset, 1]])
             if not conditions.allow_change(etag_of(page.digest)):

@@ -15,6 +15,7 @@ from typing import Final
 from app.errors import PageCorrupt
 from app.page.classify import Kind, zero_page
 from app.page.codec import ENVELOPE_BYTES, ZERO_BLOB, EncodedPage, address_mix, digest_of, open_envelope
+from app.pool.marks import Marks
 from app.pool.state import PoolState
 from app.store.chunk import LONG_BYTES, PRESENT_AT, ZERO_AT, kind_of_page
 from app.store.connection import Receiver, Reply
@@ -36,7 +37,7 @@ BegunStore = tuple[EncodedPage, int]
 class ShortWay:
     """The short way to the pages of one pool."""
 
-    def __init__(self, store: RedisStore, state: PoolState, telemetry: Telemetry, page_size: int) -> None:
+    def __init__(self, store: RedisStore, state: PoolState, marks: Marks, telemetry: Telemetry, page_size: int) -> None:
         self._pages = SinglePages(store)
         self._state = state
         self._cells = telemetry.cells
@@ -52,6 +53,10 @@ class ShortWay:
         self._zero = (zero, digest_of(zero), _ZERO)
         self.after_replies = store.nodes.after_replies
         """What is to be done when receivers have got their replies: once for all that came together."""
+        self._policies = state.policies
+        self._marks = marks
+        self.expiring = state.expiring
+        """Types whose pages expire: loads of them ask for times, too, the long way."""
         self.begin_load = self._pages.ask
         """Ask for a page: type, offset, who receives the reply, time.monotonic.
 
@@ -85,6 +90,8 @@ class ShortWay:
             page = self._zero
         else:
             return None
+        if type_ in self._policies:
+            self._marks.add(type_, offset >> CHUNK_SHIFT, 1 << index)
         self._load_seconds.append(seconds)
         self._found[page[2]] += 1
         return page
@@ -96,7 +103,7 @@ class ShortWay:
             BackendUnavailable, Overloaded: nothing was sent.
         """
         state = self._state
-        if not state.surely_fits(self._largest_blob):
+        if type_ in state.policies or not state.surely_fits(self._largest_blob):
             return None
         encoded = state.encoder.encode(page, type_, offset)
         kind, _, blob = encoded

@@ -1,21 +1,26 @@
-"""What this worker knows of its pool: tunables, open or closed, totals; and how it keeps that fresh."""
+"""What this worker knows of its pool: tunables, policies, open or closed, totals; and how it keeps that fresh."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Any, Final
 
 from app.errors import BackendUnavailable, PagepoolError
 from app.page.codec import Encoder
-from app.pool.admission import LOOK_BYTES, Gate, Totals, Verdict, decide, gate_after, reopen_bytes, room
+from app.pool.admission import LOOK_BYTES, Gate, Limit, Verdict, limit_of_pool
+from app.pool.ledger import ByteRoom, Ledger
+from app.pool.numbers import TypeConfiguration
 from app.pool.parameters import Parameters
-from app.store.base import StoreFull
+from app.store.base import ChangeResult, StoreFull
+from app.store.configurations import Configurations
 from app.store.keys import CHUNK_PAGES
+from app.store.policy import Policy
 from app.store.record import PoolRecord
-from app.store.redis import RedisStore
+from app.store.redis import RedisStore, TypeTotals
 from app.store.script_header import UNBOUNDED, ChunkChange, Room
+from app.telemetry import Telemetry
+from app.telemetry_cells import GATE_CHANGES, PARAMETERS_VERSION, POLICIES_VERSION
 
 logger = logging.getLogger("pagepool.pool")
 
@@ -26,27 +31,40 @@ WATCH_SECONDS: Final = 0.2
 class PoolState:
     """Kept fresh by `watch`, by looks when admission asks for one, and by the answers to this worker's own stores."""
 
-    def __init__(
-        self, record: PoolRecord, store: RedisStore, page_size: int, publish_version: Callable[[int], None]
-    ) -> None:
+    def __init__(self, record: PoolRecord, store: RedisStore, page_size: int, telemetry: Telemetry) -> None:
         self._record = record
         self._store = store
         self._page_size = page_size
-        self._publish_version = publish_version
-        self.gate = Gate.OPEN
+        self._telemetry = telemetry
+        self.configurations = Configurations(store.nodes, record)
         self.version = 0
+        self.policies: dict[int, Policy] = {}
+        """Those of the governed types; this very object for as long as the worker lives."""
+        self.expiring: set[int] = set()
+        """Those of them whose pages expire; likewise."""
+        self.policies_version = -1
+        self.pool = Ledger(lambda: store.total_bytes, self._signal)
+        self.types: dict[int, Ledger] = {}
+        """Of the types that have a limit of their own."""
         self.is_lost = False
         self.exact_turn = asyncio.Lock()
-        self._bytes_in_flight = 0
         self._pages_in_flight = 0
-        self._bytes_since_look = 0
         self._look: asyncio.Task[None] | None = None
         self._parameters: Parameters | None = None
         self._encoder: Encoder | None = None
         self._was_failing = False
         self._sure_bytes: float = 0
+        self._near_bytes: float = 0
         self._is_limited = False
         self._sure_pages = 0
+
+    def _signal(self) -> float:
+        return sum(self._telemetry.column(GATE_CHANGES))
+
+    @property
+    def gate(self) -> Gate:
+        """Whether the pool is open."""
+        return self.pool.gate
 
     @property
     def parameters(self) -> Parameters:
@@ -73,13 +91,56 @@ class PoolState:
         if self._parameters is None or parameters.compressor != self._parameters.compressor:
             self._encoder = Encoder(self._page_size, parameters.compressor)
         self._parameters = parameters
-        self._sure_bytes = reopen_bytes(parameters) - LOOK_BYTES if parameters.max_pool_bytes else UNBOUNDED
-        if not parameters.enabled:
-            self._sure_bytes = -UNBOUNDED
-        self._is_limited = parameters.max_pool_bytes > 0
-        self._sure_pages = parameters.max_stored_pages - CHUNK_PAGES
+        self.pool.limit = limit_of_pool(parameters)
+        self._set_marks()
+        for type_, policy in self.policies.items():
+            self._limit_type(type_, policy)
         self.version = version
-        self._publish_version(version)
+        self._telemetry.cells[PARAMETERS_VERSION] = version
+
+    def _set_marks(self) -> None:
+        """Up to where `surely_fits` need not ask."""
+        parameters, limit = self.parameters, self.pool.limit
+        self._is_limited = limit.bytes > 0
+        self._sure_bytes = limit.reopen - LOOK_BYTES if limit.bytes else UNBOUNDED
+        # Where pages give way, the shrinker has to learn of stores that come near the limit.
+        self._near_bytes = limit.wake if any(policy.gives_way for policy in self.policies.values()) else limit.bytes
+        if not parameters.enabled:
+            self._sure_bytes = self._near_bytes = -UNBOUNDED
+        self._sure_pages = parameters.max_stored_pages - CHUNK_PAGES
+
+    async def look_at_policies(self) -> None:
+        """Take over the types' policies where any has changed."""
+        if await self.configurations.version() != self.policies_version:
+            await self.reload_policies()
+
+    async def reload_policies(self) -> None:
+        """Read the types' policies, and tell the other workers which version this one has."""
+        version, governed = await self.configurations.read_governed()
+        policies = {type_: _policy(type_, *known) for type_, known in governed.items()}
+        for type_ in self.policies.keys() - policies.keys():
+            self._limit_type(type_, None)
+        for type_, policy in policies.items():
+            self._limit_type(type_, policy)
+        self.policies.clear()
+        self.policies.update(policies)
+        self.expiring.clear()
+        self.expiring.update(type_ for type_, policy in policies.items() if policy.ttl_seconds)
+        self._set_marks()
+        self.policies_version = version
+        self._telemetry.cells[POLICIES_VERSION] = max(version, 1)
+
+    def _limit_type(self, type_: int, policy: Policy | None) -> None:
+        if policy is None or not policy.max_pool_bytes:
+            self.types.pop(type_, None)
+            self._store.type_totals.pop(type_, None)
+            return
+        ledger = self.types.get(type_)
+        if ledger is None:
+            totals = self._store.type_totals[type_] = TypeTotals(self._store.keys.stripes)
+            ledger = self.types[type_] = Ledger(lambda: totals.bytes, self._signal)
+        ledger.limit = Limit.of(policy.max_pool_bytes, self.parameters.accept_threshold_percent)
+        ledger.outdate()
 
     async def watch(self) -> None:
         """Follow the record for as long as the worker lives."""
@@ -87,6 +148,7 @@ class PoolState:
             await asyncio.sleep(WATCH_SECONDS)
             try:
                 await self.look_at_record()
+                await self.look_at_policies()
             except (PagepoolError, StoreFull) as error:
                 if not self._was_failing:
                     logger.warning("the pool's record cannot be read: %s", error)
@@ -101,75 +163,104 @@ class PoolState:
 
     async def look_at_record(self) -> None:
         """Take over what others changed: open or closed, and the tunables where their version moved."""
-        state = await self._record.read_state()
-        self.gate = Gate.CLOSED if state.is_full else Gate.OPEN
+        types = list(self.types)
+        asked = [
+            (self.pool, self.pool.gate_moves),
+            *((self.types[type_], self.types[type_].gate_moves) for type_ in types),
+        ]
+        state = await self._record.read_state(types)
+        closed = [state.is_full, *(type_ in state.full_types for type_ in types)]
+        for (ledger, moves), is_closed in zip(asked, closed, strict=True):
+            # What this worker has opened or closed since it asked is newer than the answer.
+            if ledger.gate_moves == moves:
+                ledger.gate = Gate.CLOSED if is_closed else Gate.OPEN
         self.is_lost = state.is_lost
         if state.version != self.version:
             await self.reload()
 
     # Admission
 
-    def totals(self) -> Totals:
-        """What is known of the pool's bytes and pages."""
-        return Totals(
-            self._store.total_bytes,
-            self._store.total_pages,
-            self._bytes_in_flight,
-            self._pages_in_flight,
-            self._bytes_since_look,
-        )
+    def ledgers(self, type_: int) -> tuple[Ledger, ...]:
+        """The limits that count for a type: the pool's, and its own where it has one."""
+        own = self.types.get(type_)
+        return (self.pool,) if own is None else (self.pool, own)
 
-    def decide(self, new_bytes: int, new_pages: int) -> Verdict:
-        """What to do with a store of so many bytes and pages."""
-        return decide(self.gate, self.totals(), new_bytes, new_pages, self.parameters)
+    def decide(self, change: ChunkChange, *, has_looked: bool = False) -> Verdict:
+        """What to do with a change, as far as bytes are concerned."""
+        verdict = Verdict.FITS
+        for ledger in self.ledgers(change.type):
+            of_one = ledger.decide(change.blob_bytes, has_looked=has_looked)
+            if of_one is Verdict.LOOK:
+                return of_one
+            if of_one is Verdict.EXACT:
+                verdict = of_one
+        return verdict
+
+    def pages_fit(self, change: ChunkChange) -> bool:
+        """Whether all pages may appear, whatever else is on its way."""
+        pages = self._store.total_pages + self._pages_in_flight + change.put_map.bit_count()
+        return pages <= self.parameters.max_stored_pages
 
     def surely_fits(self, new_bytes: int) -> bool:
-        """Whether stores are enabled, and `decide` would say FITS to one chunk's pages: its common answer, cheaply."""
-        store = self._store
+        """Whether stores are enabled, and a change of one page of a plain type is sent at once: the common answer."""
+        store, pool = self._store, self.pool
+        bytes_at_most = store.total_bytes + pool.bytes_in_flight + new_bytes
         return (
-            self.gate is Gate.OPEN
-            and store.total_bytes + self._bytes_in_flight + new_bytes < self._sure_bytes
+            pool.gate is Gate.OPEN
+            and (bytes_at_most < self._sure_bytes or (bytes_at_most <= self._near_bytes and pool.is_fresh))
             and store.total_pages + self._pages_in_flight < self._sure_pages
-            and (self._bytes_since_look + new_bytes <= LOOK_BYTES or not self._is_limited)
+            and (pool.bytes_since_look + new_bytes <= LOOK_BYTES or not self._is_limited)
         )
 
     def reserve(self, change: ChunkChange) -> None:
         """Count a change as on its way."""
-        self._bytes_in_flight += change.blob_bytes
-        self._bytes_since_look += change.blob_bytes
+        for ledger in self.ledgers(change.type):
+            ledger.bytes_in_flight += change.blob_bytes
+            ledger.bytes_since_look += change.blob_bytes
         self._pages_in_flight += change.put_map.bit_count()
-
-    def reserve_page(self, blob_bytes: int) -> None:
-        """As `reserve`, of one page."""
-        self._bytes_in_flight += blob_bytes
-        self._bytes_since_look += blob_bytes
-        self._pages_in_flight += 1
-
-    def release_page(self, blob_bytes: int) -> None:
-        """As `release`, of one page."""
-        self._bytes_in_flight -= blob_bytes
-        self._pages_in_flight -= 1
 
     def release(self, change: ChunkChange) -> None:
         """Count a change as done; its answer has told the new totals."""
-        self._bytes_in_flight -= change.blob_bytes
+        for ledger in self.ledgers(change.type):
+            # A limit that the type got meanwhile knows nothing of it.
+            ledger.bytes_in_flight = max(ledger.bytes_in_flight - change.blob_bytes, 0)
         self._pages_in_flight -= change.put_map.bit_count()
 
-    async def look(self) -> None:
-        """Look at the record and the totals, now; all who ask in one tick of the loop share one look."""
+    def reserve_page(self, blob_bytes: int) -> None:
+        """As `reserve`, of one page of a plain type."""
+        pool = self.pool
+        pool.bytes_in_flight += blob_bytes
+        pool.bytes_since_look += blob_bytes
+        self._pages_in_flight += 1
+
+    def release_page(self, blob_bytes: int) -> None:
+        """As `release`, of one page of a plain type."""
+        self.pool.bytes_in_flight -= blob_bytes
+        self._pages_in_flight -= 1
+
+    async def look(self, type_: int | None = None) -> None:
+        """Look at the record and the totals, now, and at those of a type; all who ask in one tick share one look."""
         if self._look is None:
             loop = asyncio.get_running_loop()
             self._look = loop.create_task(self._look_now())
             loop.call_soon(self._forget_look)
-        await asyncio.shield(self._look)
+        own = None if type_ is None else self.types.get(type_)
+        if type_ is None or own is None:
+            await asyncio.shield(self._look)
+            return
+        own.begin_look()
+        await asyncio.gather(asyncio.shield(self._look), self._store.read_type_totals(type_))
+        own.end_look()
+        await self.set_gate(own.gate_now(), type_)
 
     def _forget_look(self) -> None:
         self._look = None
 
     async def _look_now(self) -> None:
-        self._bytes_since_look = self._bytes_in_flight
+        self.pool.begin_look()
         await asyncio.gather(self._store.read_totals(is_partial=True), self._look_at_record_if_there())
-        await self.set_gate(gate_after(self.gate, self._store.total_bytes, self.parameters))
+        self.pool.end_look()
+        await self.set_gate(self.pool.gate_now())
 
     async def _look_at_record_if_there(self) -> None:
         try:
@@ -187,17 +278,53 @@ class PoolState:
         """
         return self._store.nodes.is_cluster and self._parameters is not None
 
-    def room(self) -> Room:
+    def room(self, type_: int) -> Room:
         """What is left, for a script to admit page by page."""
-        return room(self.gate, self.totals(), self.parameters)
+        own = self.types.get(type_)
+        of_pool, of_type = self.pool.room(), ByteRoom() if own is None else own.room()
+        pages = self.parameters.max_stored_pages - self._store.total_pages - self._pages_in_flight
+        return Room(
+            of_pool.headroom,
+            of_pool.reopen,
+            pages,
+            of_pool.is_closed,
+            of_type.headroom,
+            of_type.reopen,
+            of_type.is_closed,
+        )
 
-    async def set_gate(self, gate: Gate) -> None:
-        """Open or close the pool, for all workers, before anybody is answered by it."""
-        if gate is not self.gate:
-            self.gate = gate
+    async def settle(self, type_: int, room: Room, result: ChangeResult) -> None:
+        """Move the gates as a script has found them, which was given this room."""
+        if result.limit_hits:
+            await self.set_gate(Gate.CLOSED)
+        elif room.is_closed and not result.is_closed:
+            await self.set_gate(Gate.OPEN)
+        if result.type_is_closed is not room.type_is_closed and type_ in self.types:
+            await self.set_gate(Gate.CLOSED if result.type_is_closed else Gate.OPEN, type_)
+
+    async def set_gate(self, gate: Gate, type_: int | None = None) -> None:
+        """Open or close the pool or a type, for all workers, before anybody is answered by it."""
+        ledger = self.pool if type_ is None else self.types.get(type_)
+        if ledger is not None and gate is not ledger.gate:
+            ledger.gate = gate
+            ledger.gate_moves += 1
             try:
-                await self._record.write_full(is_full=gate is Gate.CLOSED)
+                await self._record.write_full(is_full=gate is Gate.CLOSED, type_=type_)
             except BackendUnavailable:
                 if not self._can_lack_record:
                     raise
-            logger.info("the pool is %s", gate.value)
+            self._telemetry.cells[GATE_CHANGES] += 1
+            logger.info("%s is %s", "the pool" if type_ is None else f"type {type_}", gate.value)
+
+
+def _policy(type_: int, version: int, since: int, text: str) -> Policy:
+    configuration = TypeConfiguration.model_validate_json(text)
+    return Policy(
+        type=type_,
+        version=version,
+        since=since,
+        max_pool_bytes=configuration.max_pool_bytes or 0,
+        evicts=configuration.eviction != "none",
+        ttl_seconds=configuration.ttl_seconds or 0,
+        priority=configuration.priority,
+    )

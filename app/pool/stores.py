@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import perf_counter
 
-from app.errors import BackendFull, BackendUnavailable, MetadataFull, Overloaded, PagepoolError, PoolFull, Refused
+from app.errors import (
+    BackendUnavailable,
+    Overloaded,
+    PagepoolError,
+)
 from app.page.classify import Kind
-from app.pool.admission import Gate, Verdict
-from app.pool.changes import offsets_in, runs_of
+from app.pool.admission import Verdict
+from app.pool.changes import offsets_in
 from app.pool.patience import ensure_time
+from app.pool.refusals import Refusals
+from app.pool.shrinker import Shrinker
 from app.pool.state import PoolState
-from app.store.base import ChangeResult, StateChanged, StoreFull
-from app.store.redis import RedisStore, SentChange
-from app.store.script_header import ChunkChange
+from app.store.base import ChangeResult, PolicyOutdated, StateChanged, StoreFull
+from app.store.redis import RedisStore
+from app.store.script_header import ChunkChange, Room
+from app.store.sent_change import SentChange
 from app.telemetry import Telemetry
 from app.telemetry_cells import (
     POOL_LIMIT_HIT,
     REJECTS_METADATA_FULL,
     REJECTS_POOL_FULL,
     REJECTS_REDIS_OOM,
+    REJECTS_TYPE_FULL,
     STORES,
     RedisOperation,
     redis_series,
@@ -27,26 +35,9 @@ from app.telemetry_cells import (
 
 _STORE_SERIES = redis_series(RedisOperation.STORE)
 _INVALIDATE_SERIES = redis_series(RedisOperation.INVALIDATE)
-_FITS = Verdict.FITS
 
-
-class _Refusals:
-    """What of one request was refused, and why."""
-
-    def __init__(self) -> None:
-        self.pool: list[int] = []
-        self.metadata: list[int] = []
-        self.memory: list[int] = []
-
-    def error(self, asked_pages: int) -> Refused:
-        """The error that the request ends with."""
-        rejected = sorted([*self.pool, *self.metadata, *self.memory])
-        members = {"stored": asked_pages - len(rejected), "rejected": runs_of(rejected)}
-        if self.memory:
-            return BackendFull("Redis lacks the memory for the page.", **members)
-        if self.pool:
-            return PoolFull("The pool holds as many bytes as it may.", **members)
-        return MetadataFull("The pool holds as many pages as it may.", **members)
+MAX_POLICIES = 8
+"""How often a type's policy may change under one request before it gives way."""
 
 
 def _partly(error: PagepoolError) -> PagepoolError:
@@ -57,9 +48,10 @@ def _partly(error: PagepoolError) -> PagepoolError:
 class Stores:
     """Sends changes and counts what became of them."""
 
-    def __init__(self, store: RedisStore, state: PoolState, telemetry: Telemetry) -> None:
+    def __init__(self, store: RedisStore, state: PoolState, shrinker: Shrinker, telemetry: Telemetry) -> None:
         self._store = store
         self._state = state
+        self._shrinker = shrinker
         self._cells = telemetry.cells
         self._observe = telemetry.observe
 
@@ -68,7 +60,7 @@ class Stores:
 
         `begun_at`: when a try that changed nothing was sent; time.monotonic.
         """
-        if not self._state.surely_fits(change.blob_bytes):
+        if change.type in self._state.policies or not self._state.surely_fits(change.blob_bytes):
             await self.put((change,))
             return
         started = perf_counter()
@@ -76,7 +68,7 @@ class Stores:
         try:
             await pending.finish()
         except StoreFull:
-            refusals = _Refusals()
+            refusals = Refusals()
             result = await self._refuse_blobs(change, refusals, keep=False)
             self._count(change, result, refusals)
             raise refusals.error(1) from None
@@ -98,16 +90,16 @@ class Stores:
             BackendUnavailable: what became of some pages is unknown.
         """
         started = perf_counter()
-        refusals = _Refusals()
+        refusals = Refusals()
         failure = await self._put_many(changes, refusals, started, keep=keep)
         self._observe(_STORE_SERIES, perf_counter() - started)
         if failure is not None:
             raise failure
-        if refusals.pool or refusals.metadata or refusals.memory:
+        if refusals:
             raise refusals.error(sum(change.put_map.bit_count() for change in changes))
 
     async def _put_many(
-        self, changes: Sequence[ChunkChange], refusals: _Refusals, started: float, *, keep: bool
+        self, changes: Sequence[ChunkChange], refusals: Refusals, started: float, *, keep: bool
     ) -> PagepoolError | None:
         """Send what surely fits, then the rest page by page; the first error that a change ended with."""
         sent: list[SentChange] = []
@@ -116,12 +108,7 @@ class Stores:
         while remaining:
             change = remaining[0]
             try:
-                verdict = self._state.decide(change.blob_bytes, change.put_map.bit_count())
-                if verdict is Verdict.LOOK:
-                    await self._state.look()
-                    ensure_time(started)
-                    verdict = self._state.decide(change.blob_bytes, change.put_map.bit_count())
-                if verdict is Verdict.EXACT:
+                if await self._verdict(change, started) is Verdict.EXACT:
                     break
                 sent.append(self._begin(change))
             except PagepoolError as error:
@@ -135,17 +122,43 @@ class Stores:
             await self._put_exactly(remaining, refusals, started, keep=keep, is_whole=not sent)
         return failure
 
-    def _begin(self, change: ChunkChange, begun_at: float | None = None) -> SentChange:
-        sent = self._store.begin_change(change, begun_at=begun_at)
+    async def _verdict(self, change: ChunkChange, started: float) -> Verdict:
+        """What to do with a change, once this worker has looked, and room was made, where that is needed."""
+        state = self._state
+        verdict = state.decide(change)
+        if verdict is Verdict.LOOK:
+            await state.look(change.type)
+            ensure_time(started)
+            verdict = state.decide(change, has_looked=True)
+        if verdict is Verdict.EXACT and await self._shrinker.make_room(change):
+            ensure_time(started)
+            verdict = state.decide(change, has_looked=True)
+        self._shrinker.wake_if_near(change.type)
+        return verdict if state.pages_fit(change) else Verdict.EXACT
+
+    def _begin(self, change: ChunkChange, begun_at: float | None = None, room: Room | None = None) -> SentChange:
+        change.policy = self._state.policies.get(change.type)
+        sent = self._store.begin_change(change, room, begun_at=begun_at)
         self._state.reserve(change)
         return sent
 
+    async def _end(self, change: ChunkChange, pending: SentChange, room: Room | None, *, keep: bool) -> ChangeResult:
+        """Wait for a change's end; it goes again where the type has another policy by now."""
+        for _ in range(MAX_POLICIES):
+            try:
+                return await pending.finish()
+            except PolicyOutdated:
+                await self._state.reload_policies()
+                change.policy = self._state.policies.get(change.type)
+                pending = self._store.begin_change(change, room, keep=keep)
+        raise BackendUnavailable("The type's configuration changes too often.")
+
     async def _finish(
-        self, change: ChunkChange, pending: SentChange, refusals: _Refusals, *, keep: bool
+        self, change: ChunkChange, pending: SentChange, refusals: Refusals, *, keep: bool
     ) -> PagepoolError | None:
         """Wait for a change's end, and count it; the error that it failed with, so that all others can end as well."""
         try:
-            result = await pending.finish()
+            result = await self._end(change, pending, None, keep=keep)
         except StoreFull:
             try:
                 result = await self._refuse_blobs(change, refusals, keep=keep)
@@ -159,49 +172,74 @@ class Stores:
         return None
 
     async def _put_exactly(
-        self, changes: Sequence[ChunkChange], refusals: _Refusals, started: float, *, keep: bool, is_whole: bool
+        self, changes: Sequence[ChunkChange], refusals: Refusals, started: float, *, keep: bool, is_whole: bool
     ) -> None:
-        """Let the script admit page by page, one change at a time, after a fresh look.
+        """Let the script admit page by page, the changes of this request one after another.
 
         `is_whole`: these are all changes of the request.
         """
         state = self._state
-        async with state.exact_turn:
-            try:
-                ensure_time(started)
-                await state.look()
+        try:
+            if all(state.pages_fit(change) for change in changes):
                 for change in changes:
-                    ensure_time(started)
-                    try:
-                        result = await self._store.change(change, state.room(), keep=keep)
-                    except StoreFull:
-                        result = await self._refuse_blobs(change, refusals, keep=keep)
-                    else:
-                        await state.set_gate(Gate.CLOSED if result.is_closed else Gate.OPEN)
-                    self._count(change, result, refusals)
+                    await self._verdict(change, started)
+                    await self._put_one_exactly(change, refusals, started, keep=keep)
                     is_whole = False
-            except Overloaded as error:
-                raise error if is_whole else _partly(error) from error
+                return
+            # The bound on pages has no slack: one request at a time, each after a look.
+            async with state.exact_turn:
+                ensure_time(started)
+                await state.look(changes[0].type)
+                for change in changes:
+                    await self._put_one_exactly(change, refusals, started, keep=keep)
+                    is_whole = False
+        except Overloaded as error:
+            raise error if is_whole else _partly(error) from error
 
-    async def _refuse_blobs(self, change: ChunkChange, refusals: _Refusals, *, keep: bool) -> ChangeResult:
+    async def _put_one_exactly(self, change: ChunkChange, refusals: Refusals, started: float, *, keep: bool) -> None:
+        state = self._state
+        ensure_time(started)
+        room = state.room(change.type)
+        change.policy = state.policies.get(change.type)
+        pending = self._store.begin_change(change, room, keep=keep)
+        state.reserve(change)
+        try:
+            result = await self._end(change, pending, room, keep=keep)
+        except StoreFull:
+            result = await self._refuse_blobs(change, refusals, keep=keep)
+        else:
+            await state.settle(change.type, room, result)
+        finally:
+            state.release(change)
+        self._count(change, result, refusals)
+
+    async def _refuse_blobs(self, change: ChunkChange, refusals: Refusals, *, keep: bool) -> ChangeResult:
         """Redis lacked the memory: put the zero pages all the same, and leave no stale copy of the others."""
-        result = await self._store.change(change, self._state.room(), refuse=True, keep=keep)
+        result = await self._store.change(change, self._state.room(change.type), refuse=True, keep=keep)
         refused = offsets_in(change.chunk, result.refused_for_bytes)
         refusals.memory.extend(refused)
         self._cells[REJECTS_REDIS_OOM] += len(refused)
         # They are counted here, so they are none of the pool's own refusals.
         return ChangeResult(result.dropped, result.is_closed, 0, change.blob_map, result.refused_for_pages)
 
-    def _count(self, change: ChunkChange, result: ChangeResult, refusals: _Refusals) -> None:
+    def _count(self, change: ChunkChange, result: ChangeResult, refusals: Refusals) -> None:
         cells = self._cells
         refused = result.refused
         if refused:
             known = set(refusals.memory)
-            pool = [offset for offset in offsets_in(change.chunk, result.refused_for_bytes) if offset not in known]
+            of_type = result.refused_for_type
+            pool = [
+                offset
+                for offset in offsets_in(change.chunk, result.refused_for_bytes & ~of_type)
+                if offset not in known
+            ]
+            by_type = offsets_in(change.chunk, of_type)
             metadata = offsets_in(change.chunk, result.refused_for_pages)
             refusals.pool.extend(pool)
             refusals.metadata.extend(metadata)
+            refusals.type.extend(by_type)
             cells[REJECTS_POOL_FULL] += len(pool)
+            cells[REJECTS_TYPE_FULL] += len(by_type)
             cells[REJECTS_METADATA_FULL] += len(metadata)
             cells[POOL_LIMIT_HIT] += result.limit_hits
         blobs = change.blob_map & ~refused
@@ -224,13 +262,14 @@ class Stores:
         failure: PagepoolError | StateChanged | None = None
         for change in changes:
             try:
+                change.policy = self._state.policies.get(change.type)
                 sent.append(self._store.begin_change(change))
             except PagepoolError as error:
                 failure = _partly(error) if sent else error
                 break
-        for pending in sent:
+        for change, pending in zip(changes, sent, strict=False):
             try:
-                results.append(await pending.finish())
+                results.append(await self._end(change, pending, None, keep=False))
             except (PagepoolError, StateChanged) as error:
                 failure = failure or error
         self._observe(_INVALIDATE_SERIES, perf_counter() - started)

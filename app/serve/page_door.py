@@ -84,7 +84,8 @@ class PageDoor(Door):
             body = data[body_at:]
         self._type, self._offset = int(type_), int(offset)
         is_address = self._type <= MAX_TYPE and self._offset < self._offset_limit
-        if not is_address or not context.in_flight.try_enter(self._page_size):
+        goes_long = body is None and self._type in self._way.expiring
+        if not is_address or goes_long or not context.in_flight.try_enter(self._page_size):
             return False
         context.cells[REQUESTS_IN_FLIGHT] += 1.0
         self._held = self._page_size

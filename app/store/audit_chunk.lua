@@ -11,7 +11,7 @@ local fields = redis.call('HKEYS', KEYS[1])
 if #fields == 0 then return {} end
 local bytes, indices = 0, {}
 for _, field in ipairs(fields) do
-  if field ~= 'm' then
+  if field ~= 'm' and field ~= 'g' then
     bytes = bytes + redis.call('HSTRLEN', KEYS[1], field)
     indices[#indices + 1] = tonumber(field)
   end

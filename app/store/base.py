@@ -32,10 +32,24 @@ class Counters:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Reclaims:
+    """Pages that went by themselves, in one stripe, one type, or a whole pool, since it was made."""
+
+    evicted: int = 0
+    expired: int = 0
+    failures: int = 0
+    """Reclaims that did not make the room they should."""
+
+    def __add__(self, other: Reclaims) -> Reclaims:
+        return Reclaims(self.evicted + other.evicted, self.expired + other.expired, self.failures + other.failures)
+
+
 class ChangeResult(NamedTuple):
     """What a change of one chunk did.
 
-    `refused_for_bytes` and `refused_for_pages` are 64-bit maps of the pages that were not put.
+    `refused_for_bytes` and `refused_for_pages` are 64-bit maps of the pages that were not put; `refused_for_type` is
+    the part of the first that the type's own limit refused.
     """
 
     dropped: int = 0
@@ -43,6 +57,8 @@ class ChangeResult(NamedTuple):
     limit_hits: int = 0
     refused_for_bytes: int = 0
     refused_for_pages: int = 0
+    refused_for_type: int = 0
+    type_is_closed: bool = False
 
     @property
     def refused(self) -> int:
@@ -52,6 +68,10 @@ class ChangeResult(NamedTuple):
 
 class StateChanged(Exception):
     """The page was not in the expected state; nothing was changed."""
+
+
+class PolicyOutdated(Exception):
+    """The type has another policy than the change went by; nothing was changed."""
 
 
 class StoreFull(Exception):

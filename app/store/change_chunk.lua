@@ -6,66 +6,56 @@
 --                                  eight bytes of its envelope's digest
 -- ARGV[6 …]       the blobs of the pages to put that are not zero, by ascending index
 --
--- Answers {status, …}: 0 done, 1 past its deadline, 2 the stripe was lost, 3 not the expected state; nothing was
--- written unless it is 0. Then: pages and bytes of the stripe, pages that were dropped; and if the header asked for
--- admission page by page: 1 if the pool is closed now, times the limit was hit, and two maps (low, high words) of the
--- pages refused for bytes and for metadata.
+-- Answers {status, …}: 0 done, 1 past its deadline, 2 the stripe was lost, 3 not the expected state, 4 the type has
+-- another policy; nothing was written unless it is 0. Then: pages and bytes of the stripe, pages that were dropped; and
+-- if the header asked for admission page by page: 1 if the pool is closed now, times the limit was hit, and two maps
+-- (low, high words) of the pages refused for bytes and for metadata. Of a governed type always, and in addition: the map
+-- of those refused for the type's own limit, 1 if the type is closed now, pages and bytes of the type in the stripe.
+--
+-- Of a governed type (the header says its policy) the times of pages are kept, and expired pages of the chunk go.
 --
 -- Everything is read and decided before the first write, since an error takes nothing back. The first write is an HSET
 -- where blobs come in (Redis refuses that for lack of memory, whole), and else an HDEL (which it then still allows).
-
-local band, bor, bnot, lshift = bit.band, bit.bor, bit.bnot, bit.lshift
-local call = redis.call
 
 local deadline, check, place, index, exact, refuse, keep,
       zlo, zhi, slo, shi, rlo, rhi, blo, bhi, dlo, dhi,
       new_zero, new_same, new_raw, new_blobs, new_bytes,
       closed, headroom, reopen, page_room = struct.unpack('<dI4BBBBBI4I4I4I4I4I4I4I4I4I4BBBBdBddd', ARGV[1])
 
+local governed = #ARGV[1] > 94
+local policy, cutoff, since, type_closed, type_headroom, type_reopen
+if governed then
+  policy, cutoff, since, type_closed, type_headroom, type_reopen = struct.unpack('<dI4I4Bdd', ARGV[1], 95)
+end
+
 local now = call('TIME')
 if now[1] * 1000000 + now[2] > deadline then return {1} end
 
 local type_field = 't' .. ARGV[3]
-local stripe = call('HMGET', KEYS[2], 'id', 'n', type_field)
+local stripe, m, g
+if governed then
+  stripe = call('HMGET', KEYS[2], 'id', 'n', type_field, 'x', 'x' .. ARGV[3], 'v' .. ARGV[3])
+else
+  stripe = call('HMGET', KEYS[2], 'id', 'n', type_field)
+end
 if stripe[1] ~= ARGV[2] then return {2} end
-
-local m = call('HGET', KEYS[1], 'm')
-local plo, phi, ozlo, ozhi, oslo, oshi, orlo, orhi, held = 0, 0, 0, 0, 0, 0, 0, 0, 0
-if m then
-  if #m == 12 then
-    plo, phi = struct.unpack('<I4I4', m, 5)
-    ozlo, ozhi = plo, phi
-  else
-    plo, phi, ozlo, ozhi, oslo, oshi, orlo, orhi, held = struct.unpack('<I4I4I4I4I4I4I4I4I4', m, 5)
-  end
+if governed then
+  if tonumber(stripe[6] or 0) > policy then return {4} end
+  m, g = unpack(call('HMGET', KEYS[1], 'm', 'g'))
+else
+  m = call('HGET', KEYS[1], 'm')
 end
+local plo, phi, ozlo, ozhi, oslo, oshi, orlo, orhi, held = maps_of(m)
 local oblo, obhi = band(plo, bnot(ozlo)), band(phi, bnot(ozhi))
-
--- Whether page i of the chunk is in a map given as two words.
-local function has(lo, hi, i)
-  if i < 32 then return band(lo, lshift(1, i)) ~= 0 end
-  return band(hi, lshift(1, i - 32)) ~= 0
-end
-
--- The map without page i.
-local function without(lo, hi, i)
-  if i < 32 then return band(lo, bnot(lshift(1, i))), hi end
-  return lo, band(hi, bnot(lshift(1, i - 32)))
-end
-
-local function count(lo, hi)
-  if lo == 0 and hi == 0 then return 0 end
-  local n = 0
-  lo, hi = band(lo, -1), band(hi, -1)
-  while lo ~= 0 do lo = band(lo, lo - 1) n = n + 1 end
-  while hi ~= 0 do hi = band(hi, hi - 1) n = n + 1 end
-  return n
-end
+local elo, ehi = 0, 0 -- expired pages
+if governed then elo, ehi = expired_pages(g, plo, phi, cutoff, since) end
 
 local expected = ARGV[5]
 if expected ~= '' then
   local state = 'a'
-  if has(ozlo, ozhi, index) then
+  if has(elo, ehi, index) then
+    state = 'a'
+  elseif has(ozlo, ozhi, index) then
     state = 'z'
   elseif has(plo, phi, index) then
     state = string.sub(call('HGET', KEYS[1], index) or '', 2, 9)
@@ -73,9 +63,16 @@ if expected ~= '' then
   if state ~= expected then return {3} end
 end
 
+-- Expired pages that are not put again are dropped as well.
+local first = index
+if elo ~= 0 or ehi ~= 0 then
+  dlo, dhi = bor(dlo, band(elo, bnot(zlo), bnot(blo))), bor(dhi, band(ehi, bnot(zhi), bnot(bhi)))
+  first = 0
+end
+
 -- Decide. Refused pages leave the maps of what is put, and join those that are dropped (the stale-copy rule) unless the
 -- caller keeps what was there (an image's write).
-local limit_hits, flo, fhi, mlo, mhi = 0, 0, 0, 0, 0
+local limit_hits, flo, fhi, mlo, mhi, ylo, yhi = 0, 0, 0, 0, 0, 0, 0
 local blob_of = {}
 local freed = nil
 if exact == 1 or refuse == 1 then
@@ -105,6 +102,17 @@ if exact == 1 or refuse == 1 then
               closed = 0
             end
             refused = closed == 1
+            if governed and not refused then
+              if bytes >= type_headroom then
+                type_closed = 1
+              elseif type_closed == 1 and bytes <= type_reopen then
+                type_closed = 0
+              end
+              if type_closed == 1 then
+                refused = true
+                ylo, yhi = bor(ylo, low), bor(yhi, high)
+              end
+            end
           end
           if refused then flo, fhi = bor(flo, low), bor(fhi, high) end
         end
@@ -147,7 +155,7 @@ if band(plo, tlo) ~= 0 or band(phi, thi) ~= 0 then
   old_zero = count(band(ozlo, tlo), band(ozhi, thi))
   old_same = count(band(oslo, tlo), band(oshi, thi))
   old_raw = count(band(orlo, tlo), band(orhi, thi))
-  dropped = count(band(plo, dlo), band(phi, dhi))
+  dropped = count(band(plo, dlo, bnot(elo)), band(phi, dhi, bnot(ehi)))
 end
 if not freed then
   if band(oblo, bnot(tlo)) == 0 and band(obhi, bnot(thi)) == 0 then
@@ -156,7 +164,7 @@ if not freed then
     freed = 0
     if golo ~= 0 or gohi ~= 0 then
       local lo, hi = golo, gohi
-      for i = index, 63 do
+      for i = first, 63 do
         if has(lo, hi, i) then
           freed = freed + call('HSTRLEN', KEYS[1], i)
           lo, hi = without(lo, hi, i)
@@ -185,14 +193,9 @@ local d_pages = new_zero + new_blobs - old_pages
 local d_zero, d_same, d_raw = new_zero - old_zero, new_same - old_same, new_raw - old_raw
 local d_bytes = new_bytes - freed
 
-local function changed(counters)
-  local pages, zero, same, raw, bytes = 0, 0, 0, 0, 0
-  if counters then pages, zero, same, raw, bytes = struct.unpack('<ddddd', counters) end
-  pages, bytes = pages + d_pages, bytes + d_bytes
-  return struct.pack('<ddddd', pages, zero + d_zero, same + d_same, raw + d_raw, bytes), pages, bytes
-end
-local stripe_counters, stripe_pages, stripe_bytes = changed(stripe[2])
-local type_counters, type_pages = changed(stripe[3])
+local stripe_counters, stripe_pages, stripe_bytes =
+  counters_after(stripe[2], d_pages, d_zero, d_same, d_raw, d_bytes)
+local type_counters, type_pages, type_bytes = counters_after(stripe[3], d_pages, d_zero, d_same, d_raw, d_bytes)
 local type_appears, type_goes = not stripe[3] and type_pages > 0, stripe[3] and type_pages == 0
 local chunk_appears, chunk_goes = not m and not is_empty, m and is_empty
 local run_map, run_is_new, run_goes
@@ -211,20 +214,24 @@ if chunk_appears or chunk_goes then
   run_map = struct.pack('<I4I4', lo, hi)
 end
 
+if governed then g = times_after(g, bor(zlo, blo), bor(zhi, bhi), now[1]) end
+
 -- Write.
 if m or not is_empty then
   if new_blobs > 0 then
     local arguments = {'m', new_m}
+    if governed then arguments = {'g', g, 'm', new_m} end
     if exact == 1 or refuse == 1 then
       for i, blob in pairs(blob_of) do
         arguments[#arguments + 1] = i
         arguments[#arguments + 1] = blob
       end
     elseif new_blobs == 1 and has(blo, bhi, index) then
-      arguments[3], arguments[4] = index, ARGV[6]
+      arguments[#arguments + 1] = index
+      arguments[#arguments + 1] = ARGV[6]
     else
       local position = 5
-      for i = index, 63 do
+      for i = first, 63 do
         if has(blo, bhi, i) then
           position = position + 1
           arguments[#arguments + 1] = i
@@ -237,7 +244,7 @@ if m or not is_empty then
   local gone = {}
   golo, gohi = band(golo, bnot(blo)), band(gohi, bnot(bhi))
   if golo ~= 0 or gohi ~= 0 then
-    for i = index, 63 do
+    for i = first, 63 do
       if has(golo, gohi, i) then
         gone[#gone + 1] = i
         golo, gohi = without(golo, gohi, i)
@@ -253,9 +260,18 @@ if m or not is_empty then
       -- A hash that grew never shrinks back: one that lost its last blob is written afresh.
       if not has_blobs and (oblo ~= 0 or obhi ~= 0) then call('UNLINK', KEYS[1]) end
       call('HSET', KEYS[1], 'm', new_m)
+      if governed then call('HSET', KEYS[1], 'g', g) end
     end
   elseif #gone > 0 then
     call('HDEL', KEYS[1], unpack(gone))
+  end
+  if governed and tonumber(stripe[6] or 0) < policy then
+    call('HSET', KEYS[2], 'v' .. ARGV[3], string.format('%.0f', policy))
+  end
+  if elo ~= 0 or ehi ~= 0 then
+    local expired = count(elo, ehi)
+    call('HSET', KEYS[2], 'x', reclaims_after(stripe[4], 0, expired, 0),
+      'x' .. ARGV[3], reclaims_after(stripe[5], 0, expired, 0))
   end
 end
 if type_goes then
@@ -274,6 +290,10 @@ elseif run_map then
   if run_is_new then call('ZADD', KEYS[3], ARGV[4], ARGV[4]) end
 end
 
+if governed then
+  return {0, stripe_pages, stripe_bytes, dropped, closed, limit_hits, flo, fhi, mlo, mhi,
+    ylo, yhi, type_closed, type_pages, type_bytes}
+end
 if exact == 1 or refuse == 1 then
   return {0, stripe_pages, stripe_bytes, dropped, closed, limit_hits, flo, fhi, mlo, mhi}
 end

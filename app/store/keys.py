@@ -3,9 +3,15 @@
 With NS the namespace and TAG the hash tag of a stripe:
 
     NS:pool                    hash    format, layout, page size, stripes, UUID, tunables, open or closed
-    NS:config                  hash    type → its configuration (JSON); "id" the pool's UUID
-    NS:p:{TAG}:TYPE:CHUNK      hash    a chunk: field "m" (see chunk.py), field <index> the blob of a page not zero
+    NS:config                  hash    type → its configuration (JSON); "id" the pool's UUID; of types that were ever
+                                       governed "g<TYPE>", and "v" the newest version (see write_configuration.lua)
+    NS:lease                   string  who shrinks now
+    NS:hands                   hash    where the shrinker's hands stand, and when expired pages were swept
+    NS:p:{TAG}:TYPE:CHUNK      hash    a chunk: field "m" (see chunk.py), field <index> the blob of a page not zero,
+                                       of governed types "g" (see policy.py)
     NS:s:{TAG}                 hash    a stripe: "id" the pool's UUID, "n" its counters, "t<TYPE>" the same of one type,
+                                       "x" and "x<TYPE>" pages that went by themselves, "v<TYPE>" the newest version of
+                                       the type's policy that it knows of,
                                        "lost" 1 if it came back without its pages and nobody has accepted that
     NS:c:{TAG}:TYPE            zset    runs that hold a chunk of the type, scored by run
     NS:r:{TAG}:TYPE            hash    run → 64-bit map of the chunks held in it
@@ -72,6 +78,8 @@ class KeySchema:
         self.tags = stripe_tags(stripes)
         self.pool = b"%b:pool" % self.namespace
         self.config = b"%b:config" % self.namespace
+        self.lease = b"%b:lease" % self.namespace
+        self.hands = b"%b:hands" % self.namespace
         self.stripe_keys = tuple(b"%b:s:{%b}" % (self.namespace, tag) for tag in self.tags)
         self.types_keys = tuple(b"%b:y:{%b}" % (self.namespace, tag) for tag in self.tags)
         self._chunk_prefixes = tuple(b"%b:p:{%b}:" % (self.namespace, tag) for tag in self.tags)

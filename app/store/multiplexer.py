@@ -162,6 +162,11 @@ class Multiplexer:
         """
         return (begun_at + self._timeout + self._clock_offset) * 1e6
 
+    @property
+    def server_time(self) -> float:
+        """Seconds of this server's clock, a little late rather than early."""
+        return time.monotonic() + self._clock_offset
+
     # Time
 
     def _sweep(self) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from app.errors import BackendFull, BackendUnavailable
-from app.store.base import StoreFull
+from app.errors import BackendUnavailable
 from app.store.keys import CHUNK_PAGES, RUN_CHUNKS, STRIPES_CLUSTER, STRIPES_SINGLE, KeySchema
 from app.store.multiplexer import pack_command
 from app.store.nodes import Nodes
@@ -20,7 +19,7 @@ from app.store.scripts import MARK_STRIPE, OPEN_POOL, WRITE_RECORD, call_script
 FORMAT: Final = 1
 LAYOUT: Final = f"hash/{CHUNK_PAGES}/{RUN_CHUNKS}"
 
-_STATE_FIELDS: Final = (b"id", b"version", b"full", b"lost")
+_STATE_FIELDS: Final = (b"id", b"version", b"lost", b"full")
 _CONFIG_ID: Final = b"id"
 """The field of NS:config that bears the pool's UUID: without it, configurations were lost."""
 
@@ -34,10 +33,12 @@ class RecordState:
     """What changes in a record while services run."""
 
     version: int
-    """Grows with every change of a tunable or a type's configuration."""
+    """Grows with every change of a tunable."""
     is_full: bool
     is_lost: bool
     """The record itself was lost once, so that types' configurations may be gone."""
+    full_types: frozenset[int] = frozenset()
+    """Of the types asked for, those whose own limit has closed them."""
 
 
 class PoolRecord:
@@ -128,18 +129,20 @@ class PoolRecord:
         pairs = [part for name, value in values.items() for part in (f"parameter:{name}", json.dumps(value))]
         return await self._write(1, *pairs)
 
-    async def read_state(self) -> RecordState:
+    async def read_state(self, limited_types: Sequence[int] = ()) -> RecordState:
         """What other workers may have changed; a record that is gone is written again, and called lost."""
         key = self.keys.pool
-        reply = checked(await self._nodes.of_key(key).send(pack_command((b"HMGET", key, *_STATE_FIELDS))))
-        identifier, version, full, lost = reply
+        fields = (*_STATE_FIELDS, *(b"full:%d" % type_ for type_ in limited_types))
+        reply = checked(await self._nodes.of_key(key).send(pack_command((b"HMGET", key, *fields))))
+        identifier, version, lost, full, *full_types = reply
         if identifier is None:
             await self._restore()
             return RecordState(int(self._fields[b"version"]), is_full=False, is_lost=True)
         if identifier != self.pool_id:
             await self._follow(identifier)
-            return RecordState(int(version or 0), full == b"1", is_lost=True)
-        return RecordState(int(version or 0), full == b"1", lost == b"1")
+            lost = b"1"
+        closed = frozenset(type_ for type_, is_full in zip(limited_types, full_types, strict=True) if is_full == b"1")
+        return RecordState(int(version or 0), full == b"1", lost == b"1", closed)
 
     async def _restore(self) -> None:
         """Redis lost the record (flushed, or come back empty): write what this process knows, marked as lost."""
@@ -179,9 +182,9 @@ class PoolRecord:
         checked(await self._nodes.of_key(self.keys.pool).send(pack_command((b"HDEL", self.keys.pool, b"lost"))))
         return lost
 
-    async def write_full(self, *, is_full: bool) -> None:
-        """Say for all workers whether the pool is closed."""
-        await self._write(0, b"full", int(is_full))
+    async def write_full(self, *, is_full: bool, type_: int | None = None) -> None:
+        """Say for all workers whether the pool, or a type, is closed."""
+        await self._write(0, b"full" if type_ is None else b"full:%d" % type_, int(is_full))
 
     async def _write(self, version_step: int, *pairs: bytes | int | str) -> int:
         key = self.keys.pool
@@ -209,37 +212,6 @@ class PoolRecord:
         answer = await call_script(self._nodes.of_key(key), MARK_STRIPE, [key], [self.pool_id, int(was_lost)])
         if answer < 0:
             raise BackendUnavailable("A stripe belongs to another pool.")
-
-    # Types' configurations
-
-    async def read_configurations(self) -> dict[int, str]:
-        """The configuration (JSON) of every type that has one."""
-        flat = checked(await self._of_config(b"HGETALL", self.keys.config))
-        return {
-            int(type_): text.decode() for type_, text in zip(flat[::2], flat[1::2], strict=True) if type_ != _CONFIG_ID
-        }
-
-    async def read_configuration(self, type_: int) -> str | None:
-        """The configuration (JSON) of a type, None where it has none."""
-        text = checked(await self._of_config(b"HGET", self.keys.config, type_))
-        return None if text is None else text.decode()
-
-    async def read_image_configuration(self, type_: int) -> tuple[str | None, bool]:
-        """As `read_configuration`, and whether configurations were lost and nobody has accepted that."""
-        command = pack_command((b"HMGET", self.keys.config, type_, _CONFIG_ID))
-        text, identifier = checked(await self._nodes.of_key(self.keys.config, is_load=True).send(command))
-        return None if text is None else text.decode(), identifier != self.pool_id
-
-    async def write_configuration(self, type_: int, text: str) -> None:
-        """Set a type's configuration."""
-        try:
-            checked(await self._of_config(b"HSET", self.keys.config, type_, text))
-        except StoreFull as error:
-            raise BackendFull("Redis lacks the memory for the configuration.") from error
-
-    async def delete_configuration(self, type_: int) -> None:
-        """Forget a type's configuration."""
-        checked(await self._of_config(b"HDEL", self.keys.config, type_))
 
     def _of_config(self, *command: bytes | int | str) -> Awaitable[Any]:
         return self._nodes.of_key(self.keys.config).send(pack_command(command))

@@ -5,32 +5,36 @@ Loads are plain HMGETs (the chunk's map and the fields asked for); every change 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from struct import Struct
-from time import monotonic
 from typing import Any, Final
 
-from app.errors import BackendUnavailable
-from app.store.base import ChangeResult, Counters, StateChanged
-from app.store.chunk import check_word
+from app.store.base import ChangeResult, Counters, Reclaims
 from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT, INDEX_MASK, RUN_CHUNKS, RUN_SHIFT
-from app.store.multiplexer import Multiplexer, Reply, pack_command
+from app.store.multiplexer import Reply, pack_command
 from app.store.nodes import Nodes
+from app.store.policy import Policy
 from app.store.record import PoolRecord
 from app.store.replies import checked
-from app.store.script_header import ChunkChange, Room, Status, pack_header
-from app.store.scripts import CHANGE_CHUNK, READ_RUN, call_script
+from app.store.script_header import ChunkChange, Room
+from app.store.scripts import READ_RUN, call_script
+from app.store.sent_change import SentChange
 from app.store.survey import ask_stripes
 
 _COUNTERS: Final = Struct("<5d")
+_RECLAIMS: Final = Struct("<3d")
+_TIMES: Final = (b"g",)
 _ALL_FIELDS: Final = (b"m", *(b"%d" % index for index in range(CHUNK_PAGES)))
-_LOW_WORD: Final = 0xFFFF_FFFF
 
 
 def unpack_counters(field: bytes | None) -> Counters:
     """Decode a stripe's field "n" or "t<TYPE>"."""
     return Counters(*map(int, _COUNTERS.unpack(field))) if field else Counters()
+
+
+def unpack_reclaims(field: bytes | None) -> Reclaims:
+    """Decode a stripe's field "x" or "x<TYPE>"."""
+    return Reclaims(*map(int, _RECLAIMS.unpack(field))) if field else Reclaims()
 
 
 def pack_counters(counters: Counters) -> bytes:
@@ -47,31 +51,37 @@ class RedisStore:
         self.nodes = nodes
         self.record = record
         self.keys = keys
-        self._total_commands = [pack_command((b"HMGET", key, b"n", b"id")) for key in keys.stripe_keys]
+        self._total_commands = [pack_command((b"HMGET", key, b"n", b"id", b"x")) for key in keys.stripe_keys]
         self.stripe_pages = [0] * keys.stripes
         self.stripe_bytes = [0] * keys.stripes
         self.total_pages = 0
         self.total_bytes = 0
+        self.type_totals: dict[int, TypeTotals] = {}
+        """Of the types that have a limit of their own."""
+        self.reclaims = Reclaims()
+        """As of the last `read_totals`."""
 
     # Loads
 
-    async def fetch_page(self, type_: int, chunk: int, index: int) -> list[bytes | None]:
-        """A chunk's field "m", and the blob of one of its pages."""
+    async def fetch_page(self, type_: int, chunk: int, index: int, *, with_times: bool = False) -> list[bytes | None]:
+        """A chunk's field "m", and the blob of one of its pages; where asked for, its field "g" as well."""
         stripe = self.keys.stripe_of(type_, chunk)
         key = self.keys.chunk(stripe, type_, chunk)
-        command = pack_command((b"HMGET", key, b"m", _ALL_FIELDS[index + 1]))
+        command = pack_command((b"HMGET", key, b"m", _ALL_FIELDS[index + 1], *_TIMES[:with_times]))
         reply = await self.nodes.loads(stripe).send(command)
         return reply if type(reply) is list else await self._settle_load(reply, key, command)
 
     async def _settle_load(self, reply: Reply, key: bytes, command: bytes) -> Any:
         return checked(await self.nodes.settle(reply, key, lambda node: node.send(command), is_load=True))
 
-    async def fetch_pages(self, type_: int, first: int, count: int) -> list[tuple[int, int, int, list[bytes | None]]]:
+    async def fetch_pages(
+        self, type_: int, first: int, count: int, *, with_times: bool = False
+    ) -> list[tuple[int, int, int, list[bytes | None]]]:
         """The chunks that hold `count` pages from offset `first`: all are asked for at once.
 
         Returns:
             For each chunk: its number, the first index and the count of the pages asked for, and the reply: its field
-            "m" followed by the blobs.
+            "m" followed by the blobs, and where asked for by its field "g".
         """
         pieces = []
         offset, end = first, first + count
@@ -81,7 +91,7 @@ class RedisStore:
             stripe = self.keys.stripe_of(type_, chunk)
             fields = _ALL_FIELDS[index + 1 : index + 1 + taken]
             key = self.keys.chunk(stripe, type_, chunk)
-            command = pack_command((b"HMGET", key, b"m", *fields))
+            command = pack_command((b"HMGET", key, b"m", *fields, *_TIMES[:with_times]))
             pieces.append((chunk, index, taken, self.nodes.loads(stripe).send(command), key, command))
             offset += taken
         held = []
@@ -126,6 +136,26 @@ class RedisStore:
         self.total_bytes += bytes_ - self.stripe_bytes[stripe]
         self.stripe_pages[stripe], self.stripe_bytes[stripe] = pages, bytes_
 
+    def server_time(self, stripe: int) -> float:
+        """Seconds of the clock of the Redis that has a stripe, a little late rather than early."""
+        return self.nodes.stores(stripe).server_time
+
+    def learn_type_totals(self, type_: int, stripe: int, bytes_: int) -> None:
+        """As `learn_totals`, of a type."""
+        totals = self.type_totals.get(type_)
+        if totals is not None:
+            totals.learn(stripe, bytes_)
+
+    async def read_type_totals(self, type_: int) -> None:
+        """Look at the bytes of a type with a limit; asked after all stores that were sent."""
+        field = b"t%d" % type_
+        commands = [pack_command((b"HMGET", key, field)) for key in self.keys.stripe_keys]
+        stripes = range(self.keys.stripes)
+        replies = await ask_stripes(self.nodes, stripes, self.keys.stripe_keys, commands, is_partial=True)
+        for stripe, reply in enumerate(replies):
+            if reply is not None:
+                self.learn_type_totals(type_, stripe, unpack_counters(reply[0]).bytes)
+
     async def read_totals(self, *, is_partial: bool = False) -> Counters:
         """The pool's counters, summed over all stripes; asked on the stores' connections, after all that was sent.
 
@@ -136,12 +166,13 @@ class RedisStore:
         replies = await ask_stripes(
             self.nodes, range(self.keys.stripes), self.keys.stripe_keys, self._total_commands, is_partial=is_partial
         )
-        total = Counters()
+        total, reclaims = Counters(), Reclaims()
         unmarked = []
         for stripe, reply in enumerate(replies):
             if reply is None:
                 continue
-            field, identifier = reply
+            field, identifier, gone = reply
+            reclaims += unpack_reclaims(gone)
             if identifier != self.record.pool_id:
                 unmarked.append(stripe)
             if field is not None:
@@ -150,6 +181,7 @@ class RedisStore:
                 total += counters
             else:
                 self.learn_totals(stripe, 0, 0)
+        self.reclaims = reclaims
         for stripe in unmarked:
             await self.record.mark_lost_stripe(stripe)
         return total
@@ -197,9 +229,16 @@ class RedisStore:
         return [(run << RUN_SHIFT) + place for place in range(RUN_CHUNKS) if held >> place & 1]
 
     async def read_run(
-        self, type_: int, run: int, first_place: int, last_place: int, *, with_lengths: bool
+        self,
+        type_: int,
+        run: int,
+        first_place: int,
+        last_place: int,
+        *,
+        with_lengths: bool,
+        policy: Policy | None = None,
     ) -> list[tuple[int, bytes, dict[int, int]]]:
-        """The maps of a run's chunks from `first_place` to `last_place`, in one reply.
+        """The maps of a run's chunks from `first_place` to `last_place`, in one reply, without what is expired.
 
         Returns:
             For each chunk that is held: its number, its field "m", and the lengths of its blobs by index (empty unless
@@ -209,7 +248,8 @@ class RedisStore:
         stripe = self.keys.stripe_of(type_, base)
         chunks = [self.keys.chunk(stripe, type_, base + place) for place in range(first_place, last_place + 1)]
         keys = [self.keys.maps(stripe, type_), *chunks]
-        arguments = [run, first_place, int(with_lengths)]
+        cutoff = 0 if policy is None else policy.cutoff(self.server_time(stripe))
+        arguments = [run, first_place, int(with_lengths), cutoff, 0 if policy is None else policy.since]
         reply = await call_script(self.nodes.of_key(keys[0], is_load=True), READ_RUN, keys, arguments)
         return [
             (base + place, field, dict(zip(lengths[::2], lengths[1::2], strict=True)))
@@ -217,90 +257,14 @@ class RedisStore:
         ]
 
 
-class SentChange:
-    """A change on its way: sent when made, so that many leave in one write; `finish` awaits it."""
+class TypeTotals:
+    """What is known of one type's bytes in each stripe."""
 
-    __slots__ = ("_begun_at", "_change", "_keep", "_refuse", "_reply", "_room", "_store", "_stripe")
+    def __init__(self, stripes: int) -> None:
+        self._of_stripe = [0] * stripes
+        self.bytes = 0
 
-    def __init__(
-        self,
-        store: RedisStore,
-        change: ChunkChange,
-        room: Room | None,
-        *,
-        refuse: bool,
-        keep: bool,
-        begun_at: float | None = None,
-    ) -> None:
-        self._store = store
-        self._change = change
-        self._room = room
-        self._refuse = refuse
-        self._keep = keep
-        self._stripe = store.keys.stripe_of(change.type, change.chunk)
-        self._begun_at = monotonic() if begun_at is None else begun_at
-        self._reply = self._send(store.nodes.stores(self._stripe), (b"EVALSHA", CHANGE_CHUNK.sha))
-
-    def _resend(self, connection: Multiplexer) -> asyncio.Future[Reply]:
-        return self._send(connection, (b"EVAL", CHANGE_CHUNK.text))
-
-    def _send(self, connection: Multiplexer, script: tuple[bytes, bytes]) -> asyncio.Future[Reply]:
-        store, change, stripe = self._store, self._change, self._stripe
-        keys = store.keys
-        type_, chunk = change.type, change.chunk
-        header = pack_header(
-            change,
-            deadline=connection.deadline(self._begun_at),
-            check=check_word(type_, chunk),
-            place=chunk & INDEX_MASK,
-            room=self._room,
-            refuse=self._refuse,
-            keep=self._keep,
-        )
-        command = pack_command(
-            (
-                *script,
-                5,
-                keys.chunk(stripe, type_, chunk),
-                *keys.beside_chunks(stripe, type_),
-                header,
-                store.record.pool_id,
-                type_,
-                chunk >> RUN_SHIFT,
-                change.expected,
-                *change.blobs,
-            )
-        )
-        return connection.send_write(command)
-
-    async def finish(self) -> ChangeResult:
-        """Wait for the change.
-
-        Raises:
-            StateChanged: the page is not in the expected state; nothing was changed.
-            StoreFull: Redis lacks memory; nothing was changed.
-            BackendUnavailable: Redis is out of reach, or took too long; whether it was changed is not known, but it
-                will not be from now on.
-        """
-        reply = await self._reply
-        if type(reply) is not list:
-            reply = await self._settled(reply)
-        status, *rest = reply
-        if status == Status.LOST:
-            await self._store.record.mark_lost_stripe(self._stripe)
-            connection = self._store.nodes.stores(self._stripe)
-            status, *rest = await self._settled(await self._resend(connection))
-        if status == Status.DONE:
-            self._store.learn_totals(self._stripe, rest[0], rest[1])
-            if len(rest) == 3:  # noqa: PLR2004  pages, bytes, dropped
-                return ChangeResult(rest[2])
-            closed, hits, *words = rest[3:]
-            refused = [(high & _LOW_WORD) << 32 | low & _LOW_WORD for low, high in (words[:2], words[2:])]
-            return ChangeResult(rest[2], bool(closed), hits, *refused)
-        if status == Status.CHANGED:
-            raise StateChanged
-        raise BackendUnavailable("Redis was reached too late.")
-
-    async def _settled(self, reply: Reply) -> Any:
-        nodes, key = self._store.nodes, self._store.keys.stripe_keys[self._stripe]
-        return checked(await nodes.settle(reply, key, self._resend, begun_at=self._begun_at))
+    def learn(self, stripe: int, bytes_: int) -> None:
+        """Take over what a reply told."""
+        self.bytes += bytes_ - self._of_stripe[stripe]
+        self._of_stripe[stripe] = bytes_

@@ -8,8 +8,11 @@ from struct import Struct
 from typing import Final
 
 from app.page.classify import Kind
+from app.store.policy import Policy
 
 _HEADER: Final = Struct("<dIBBBBBQQQQQBBBBdBddd")
+_GOVERNED: Final = Struct("<dIIBdd")
+assert _HEADER.size == 94  # noqa: PLR2004, S101  the script tells by it whether a policy follows
 _pack = _HEADER.pack
 
 UNBOUNDED: Final = float("inf")
@@ -22,13 +25,15 @@ class Status(IntEnum):
     LATE = 1
     LOST = 2
     CHANGED = 3
+    OUTDATED = 4
 
 
 @dataclass(slots=True)
 class ChunkChange:
     """Pages of one chunk to put and to drop; 64-bit maps, bit i for page 64 × chunk + i.
 
-    `blobs` are the blobs of `blob_map`, by ascending index; `same_map` and `raw_map` are subsets of `blob_map`.
+    `blobs` are the blobs of `blob_map`, by ascending index; `same_map` and `raw_map` are subsets of `blob_map`. Of a
+    governed type `policy` is what it goes by; `cutoff` binds it to what a look at the page called expired.
     """
 
     type: int
@@ -41,6 +46,8 @@ class ChunkChange:
     blobs: list[bytes] | tuple[bytes, ...] = ()
     blob_bytes: int = 0
     expected: bytes = b""
+    policy: Policy | None = None
+    cutoff: int | None = None
 
     @property
     def kind_of_one(self) -> Kind:
@@ -62,17 +69,28 @@ class Room:
     """What a script needs to admit page by page: differences to the totals, in bytes and pages.
 
     `headroom` is limit minus pool_bytes, `reopen` is the accept threshold minus pool_bytes, `pages` is how many pages
-    may yet appear.
+    may yet appear. The same of the type's own limit follows.
     """
 
     headroom: float = UNBOUNDED
     reopen: float = UNBOUNDED
     pages: float = UNBOUNDED
     is_closed: bool = False
+    type_headroom: float = UNBOUNDED
+    type_reopen: float = UNBOUNDED
+    type_is_closed: bool = False
 
 
 def pack_header(
-    change: ChunkChange, *, deadline: float, check: int, place: int, room: Room | None, refuse: bool, keep: bool
+    change: ChunkChange,
+    *,
+    deadline: float,
+    check: int,
+    place: int,
+    room: Room | None,
+    refuse: bool,
+    keep: bool,
+    cutoff: int = 0,
 ) -> bytes:
     """The header of one change.
 
@@ -84,12 +102,13 @@ def pack_header(
         room: decide page by page with this; None where every page is known to fit.
         refuse: refuse all pages that have a blob (after Redis lacked memory).
         keep: refused pages leave what was there (an image's write).
+        cutoff: of a governed type, pages stored at this second or before are expired.
     """
     zero_map, same_map, raw_map, blob_map = change.zero_map, change.same_map, change.raw_map, change.blob_map
     touched = zero_map | blob_map | change.drop_map
     exact = room is not None
     room = room or _NO_ROOM
-    return _pack(
+    header = _pack(
         deadline,
         check,
         place,
@@ -111,6 +130,12 @@ def pack_header(
         room.headroom,
         room.reopen,
         room.pages,
+    )
+    policy = change.policy
+    if policy is None:
+        return header
+    return header + _GOVERNED.pack(
+        policy.version, cutoff, policy.since, room.type_is_closed, room.type_headroom, room.type_reopen
     )
 
 

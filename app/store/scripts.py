@@ -20,17 +20,24 @@ class Script:
     sha: bytes
 
 
-def _read(name: str) -> Script:
-    text = resources.files(__package__).joinpath(name).read_bytes()
+def _read(*names: str) -> Script:
+    text = b"".join(resources.files(__package__).joinpath(name).read_bytes() for name in names)
     return Script(text, hashlib.sha1(text, usedforsecurity=False).hexdigest().encode())
 
 
-CHANGE_CHUNK: Final = _read("change_chunk.lua")
+CHANGE_CHUNK: Final = _read("bits.lua", "change_chunk.lua")
 PUT_PAGE: Final = _read("put_page.lua")
-READ_RUN: Final = _read("read_run.lua")
+READ_RUN: Final = _read("bits.lua", "read_run.lua")
 OPEN_POOL: Final = _read("open_pool.lua")
 MARK_STRIPE: Final = _read("mark_stripe.lua")
 WRITE_RECORD: Final = _read("write_record.lua")
+WRITE_CONFIGURATION: Final = _read("write_configuration.lua")
+RAISE_VERSION: Final = _read("raise_version.lua")
+SHRINK_RUN: Final = _read("bits.lua", "shrink_run.lua")
+TOUCH_CHUNKS: Final = _read("touch_chunks.lua")
+COUNT_IDLE: Final = _read("bits.lua", "count_idle.lua")
+COUNT_FAILURE: Final = _read("bits.lua", "count_failure.lua")
+TAKE_LEASE: Final = _read("take_lease.lua")
 AUDIT_CHUNK: Final = _read("audit_chunk.lua")
 AUDIT_STRIPE: Final = _read("audit_stripe.lua")
 ALL: Final = (CHANGE_CHUNK, PUT_PAGE, READ_RUN, OPEN_POOL, MARK_STRIPE)

@@ -230,6 +230,9 @@ class AsyncClient:
     async def configure_type(self, type_: int, **configuration: Any) -> dict[str, Any]:
         return await self.send(calls.configure_type(type_, configuration))
 
+    async def shrink(self, bytes_: int, type_: int | None = None) -> dict[str, Any]:
+        return await self.send(calls.shrink(type_, bytes_))
+
     async def delete_type(self, type_: int) -> None:
         await self.send(calls.delete_type(type_))
 

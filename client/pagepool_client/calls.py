@@ -214,6 +214,12 @@ def configure_type(type_: int, configuration: Mapping[str, Any]) -> Call[dict[st
     return _json_call("PUT", f"/v1/types/{type_}", configuration, read_object_or_nothing)
 
 
+def shrink(type_: int | None, bytes_: int) -> Call[dict[str, Any]]:
+    """POST how many bytes a type, or the pool, is to free."""
+    path = "/v1/pool/shrink" if type_ is None else f"/v1/types/{type_}/shrink"
+    return _json_call("POST", path, {"bytes": bytes_}, read_object)
+
+
 def delete_type(type_: int) -> Call[None]:
     """DELETE a type: all its pages and its configuration."""
     return Call("DELETE", f"/v1/types/{type_}", lambda _: None, repeat=Repeat.IF_REFUSED)

@@ -223,8 +223,12 @@ class Client:
         return self.send(calls.get_object(f"/v1/types/{type_}"))
 
     def configure_type(self, type_: int, **configuration: Any) -> dict[str, Any]:
-        """Set a type's configuration, such as `image_bytes`."""
+        """Set a type's configuration: `image_bytes`, or `max_pool_bytes`, `eviction`, `ttl_seconds`, `priority`."""
         return self.send(calls.configure_type(type_, configuration))
+
+    def shrink(self, bytes_: int, type_: int | None = None) -> dict[str, Any]:
+        """Free so many bytes of the pool, or of a type, by taking expired and cold pages; what was taken."""
+        return self.send(calls.shrink(type_, bytes_))
 
     def delete_type(self, type_: int) -> None:
         """Remove a type: all its pages and its configuration."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from app.api.limits import InFlight
 from app.errors import BackendUnavailable, TypeUnknown
-from app.pool.numbers import Allocation, Cell, PoolNumbers, Readiness, TypeConfiguration, TypeNumbers
+from app.pool.numbers import Allocation, Cell, PoolNumbers, Readiness, Shrunk, TypeConfiguration, TypeNumbers
 from app.pool.parameters import Parameters, ParametersPatch
 from app.settings import CompressorName, Settings
 from app.telemetry import Telemetry
@@ -138,6 +138,17 @@ class FakePool:
         touched = {at for offset, count in extents for at in range(offset, offset + count)}
         self.pages.setdefault(type_, {}).update(dict.fromkeys(touched, "zero"))
         return len(touched)
+
+    async def shrink(self, type_: int | None, goal_bytes: int) -> Shrunk:
+        self._check()
+        types = self.pages if type_ is None else [type_]
+        taken = freed = 0
+        for each in types:
+            for offset, kind in list(self.pages.get(each, {}).items()):
+                if freed < goal_bytes and kind != "zero":
+                    del self.pages[each][offset]
+                    taken, freed = taken + 1, freed + BLOB_BYTES[kind]
+        return Shrunk(evicted_pages=taken, freed_bytes=freed)
 
     async def readiness(self) -> Readiness:
         return Readiness(is_ready=self.reason is None, reason=self.reason)

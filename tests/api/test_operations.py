@@ -93,6 +93,9 @@ def test_pool_in_human_terms(api: Api, pool: FakePool) -> None:
         "zero_share_percent": 25.0,
         "hit_rate": None,
         "redis_used_memory_bytes": 1 << 20,
+        "evicted_pages": 0,
+        "expired_pages": 0,
+        "reclaim_failures": 0,
     }
 
 

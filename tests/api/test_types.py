@@ -11,6 +11,8 @@ from tests.api.conftest import Api, assert_problem
 from tests.api.fake_pool import FakePool
 
 LAST = (1 << 51) - 1
+PLAIN = {"image_bytes": None, "max_pool_bytes": None, "eviction": "none", "ttl_seconds": None, "priority": 0}
+"""The configuration of a type that has none."""
 BAD_NUMBERS = [
     "-1", "+1", "01", "1.0", "1e3", "0x1", "1_000", "x", "%31", "%2e", "%00", "%D9%A1", "%20", "99999999999999999999",
     "2147483648",
@@ -42,7 +44,12 @@ def test_type_is_told_in_pages_and_bytes(api: Api, pool: FakePool) -> None:
         "pool_bytes": 6122,
         "logical_bytes": 20480,
         "compression_ratio": 3.345,
-        "configuration": {"image_bytes": None},
+        "configuration": PLAIN,
+        "state": "open",
+        "evicted_pages": 0,
+        "expired_pages": 0,
+        "reclaim_failures": 0,
+        "idle": None,
     }
 
 
@@ -59,9 +66,9 @@ def test_ratio_of_zero_pages_alone_is_null(api: Api, pool: FakePool) -> None:
 
 def test_configuration_is_replaced_whole(api: Api) -> None:
     """PUT answers the configuration as it is now; an empty one unsets."""
-    assert api.call("PUT", "/v1/types/1", json={"image_bytes": 512}).json() == {"image_bytes": 512}
-    assert api.get("/v1/types/1").json()["configuration"] == {"image_bytes": 512}
-    assert api.call("PUT", "/v1/types/1", json={}).json() == {"image_bytes": None}
+    assert api.call("PUT", "/v1/types/1", json={"image_bytes": 512}).json() == PLAIN | {"image_bytes": 512}
+    assert api.get("/v1/types/1").json()["configuration"] == PLAIN | {"image_bytes": 512}
+    assert api.call("PUT", "/v1/types/1", json={}).json() == PLAIN
 
 
 @pytest.mark.parametrize("value", [-1, 1 << 53, 1.5, True, "1", [1]])
@@ -260,3 +267,31 @@ def test_ranged_zero_is_a_store(api: Api, pool: FakePool) -> None:
     pool.reason = "Redis does not answer."
     response = api.call("POST", "/v1/pages/1/zero", json={"extents": [[0, 1]]})
     assert assert_problem(response, 503, "backend_unavailable")["previous"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        {"image_bytes": 4096, "eviction": "second-chance"},
+        {"image_bytes": 0, "ttl_seconds": 1},
+        {"max_pool_bytes": 0},
+        {"ttl_seconds": 0},
+        {"ttl_seconds": 1 << 31},
+        {"eviction": "lru"},
+        {"priority": 101},
+        {"priority": -1},
+    ],
+)
+def test_policies_out_of_range_are_refused(api: Api, configuration: dict[str, object]) -> None:
+    """A policy out of its range, or one that would have an image lose pages, is refused."""
+    assert_problem(api.call("PUT", "/v1/types/1", json=configuration), 422, "bad_parameter")
+
+
+@pytest.mark.parametrize("path", ["/v1/pool/shrink", "/v1/types/1/shrink"])
+def test_shrink_tells_what_went(api: Api, pool: FakePool, path: str) -> None:
+    """A shrink answers how many pages went and how many bytes that freed; bytes must be at least 1."""
+    pool.put(1, 0, "raw", "zero", "raw", "raw")
+    answer = api.call("POST", path, json={"bytes": 5000})
+    assert answer.json() == {"evicted_pages": 2, "expired_pages": 0, "freed_bytes": 8210}
+    assert_problem(api.call("POST", path, json={"bytes": 0}), 422, "bad_parameter")
+    assert_problem(api.call("POST", path, json={}), 422, "bad_parameter")

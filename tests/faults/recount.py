@@ -71,6 +71,9 @@ def _chunk(found: Recount, fields: dict[bytes, bytes], type_: int, chunk: int, p
     where = f"chunk {type_}/{chunk}"
     complain = found.differences.append
     m = fields.pop(b"m", b"")
+    times = fields.pop(b"g", bytes(8))
+    if len(times) % 8 or not 8 <= len(times) <= 8 + 64 * 8:
+        complain(f"{where}: times of {len(times)} bytes")
     if len(m) == 12:
         present = zero = int.from_bytes(m[4:], "little")
         same = raw = held = 0

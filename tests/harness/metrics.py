@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 KINDS = ("zero", "same", "compressed", "raw")
 LOAD_RESULTS = ("hit_zero", "hit_same", "hit_compressed", "hit_raw", "miss")
-REJECT_REASONS = ("pool_full", "metadata_full", "disabled", "redis_oom", "compress_fail")
+REJECT_REASONS = ("pool_full", "metadata_full", "disabled", "redis_oom", "compress_fail", "type_full")
 REDIS_GAUGES = (
     "pagepool_pool_bytes",
     "pagepool_logical_bytes",
@@ -27,6 +27,8 @@ COUNTERS: dict[str, dict[str, tuple[str, ...]]] = {
     "pagepool_rejects_total": {"reason": REJECT_REASONS},
     "pagepool_decode_failures_total": {},
 }
+REDIS_COUNTERS = ("pagepool_evicted_pages_total", "pagepool_expired_pages_total", "pagepool_reclaim_failures_total")
+"""Kept in Redis, and left out while that is away, as its gauges are."""
 HISTOGRAMS = {"pagepool_request_seconds": {"operation", "status_class"}, "pagepool_redis_seconds": {"operation"}}
 
 _SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{([^{}]*)\})? (\S+)", re.ASCII)
@@ -78,6 +80,9 @@ class Metrics:
             for label, values in labels.items():
                 for value in values:
                     found[f"{short}.{value}"] = self.value(name, **{label: value})
+        for name in REDIS_COUNTERS:
+            if self.has(name):
+                found[name.removeprefix("pagepool_").removesuffix("_total")] = self.value(name)
         return found
 
     def since(self, before: Metrics) -> dict[str, float]:

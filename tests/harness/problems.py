@@ -9,7 +9,7 @@ import httpx
 
 from tests.harness.raw_http import RawResponse
 
-RETRIABLE = {"overloaded", "pool_full", "backend_full", "backend_unavailable", "not_replicated"}
+RETRIABLE = {"overloaded", "pool_full", "type_full", "backend_full", "backend_unavailable", "not_replicated"}
 TYPE_PREFIX = "urn:pagepool:error:"
 
 
