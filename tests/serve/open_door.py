@@ -91,6 +91,7 @@ class HeldWay:
     def __init__(self, pool: HeldPool) -> None:
         self._pool = pool
         self.after_replies: list[Callable[[], None]] = []
+        self.expiring: set[int] = set()
         self._replies: set[asyncio.Task[None]] = set()
 
     def _reply_to(self, receiver: Receiver, act: Callable[[], Any]) -> None:
