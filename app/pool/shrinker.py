@@ -33,7 +33,7 @@ from app.store.script_header import ChunkChange
 
 logger = logging.getLogger("pagepool.pool")
 
-WAIT_SECONDS: Final = 0.5
+WAIT_SECONDS: Final = 0.9
 """How long a store waits for room at most."""
 
 BARREN_SECONDS: Final = 1.0
@@ -60,7 +60,7 @@ class Shrinker:
         self._wanted: dict[Scope, int] = {}
         """Bytes that are to fit below the limit, by scope."""
         self._wake = asyncio.Event()
-        self._progress = asyncio.Event()
+        self._progress: asyncio.Future[None] | None = None
         self._hands = Hands(store, state, reclaim, self._tell_progress)
         self._barren: dict[Scope, tuple[float, int]] = {}
         self._swept_at = 0.0
@@ -86,8 +86,7 @@ class Shrinker:
                     break
                 has_waited = True
                 self._want(scope, ledger.bytes_in_flight + new_bytes)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._progress.wait(), deadline - monotonic())
+                await self._progress_or(deadline - monotonic())
             if has_waited:
                 await self._state.set_gate(ledger.gate_now(), scope)
         return has_waited
@@ -191,9 +190,21 @@ class Shrinker:
         self._wanted[scope] = max(self._wanted.get(scope, 0), new_bytes)
         self._wake.set()
 
+    async def _progress_or(self, seconds: float) -> None:
+        """Wait until pages went, or for so long; not by asyncio.wait_for, which wants a task: the door has none."""
+        loop = asyncio.get_running_loop()
+        if self._progress is None:
+            self._progress = loop.create_future()
+        timer = loop.call_later(max(0.0, seconds), self._tell_progress)
+        try:
+            await asyncio.shield(self._progress)
+        finally:
+            timer.cancel()
+
     def _tell_progress(self) -> None:
-        self._progress.set()
-        self._progress = asyncio.Event()
+        progress, self._progress = self._progress, None
+        if progress is not None and not progress.done():
+            progress.set_result(None)
 
     async def _in_turn(self, scope: Scope, goal_bytes: int, seconds: float | None) -> Shrunk:
         """Shrink once it is this worker's turn."""
