@@ -138,14 +138,18 @@ class _Supervisor:
     def _keep_running(self) -> None:
         """Until the service is told to end."""
         while not self._signals.is_stopping:
-            self._wait(min(worker.seconds_until_restart() for worker in self._workers))
+            self._wait(min(worker.seconds_until_restart() for worker in self._workers if self._may_start(worker)))
             for worker in self._workers:
                 if worker.reap():
                     self._judge(worker)
-                if worker.seconds_until_restart() == 0:
+                if worker.seconds_until_restart() == 0 and self._may_start(worker):
                     worker.start()
             if not self._is_announced and all(worker.was_ever_ready for worker in self._workers):
                 self._announce()
+
+    def _may_start(self, worker: WorkerProcess) -> bool:
+        """The first one writes the tunables of the environment: nobody may serve, and take a PATCH, before that."""
+        return worker.index == 0 or self._workers[0].was_ever_ready
 
     def _judge(self, worker: WorkerProcess) -> None:
         """A worker has ended, and is started again soon, unless that would not help.
