@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# A worker at rest, and the bodies and answers it may hold with PAGEPOOL_MAX_BYTES_IN_FLIGHT as it is.
+WORKER_BYTES = (70 + 256) << 20
+MOST_WORKERS = 256
+
 
 def cpus_given() -> int:
     """CPUs that this process may use, 1 at least: those it may run on, and no more than the cgroup's quota lets it."""
@@ -15,6 +19,11 @@ def cpus_given() -> int:
     if quota.isdigit() and period.isdigit():
         cpus = min(cpus, int(quota) // int(period))
     return max(1, cpus)
+
+
+def workers_given() -> int:
+    """Workers that can be busy at once in what this process was given: one a CPU, as far as the memory goes."""
+    return max(1, min(cpus_given(), memory_bytes() // WORKER_BYTES, MOST_WORKERS))
 
 
 def memory_bytes() -> int:

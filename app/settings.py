@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.machine import cpus_given
+from app.machine import workers_given
 
 MIB = 1 << 20
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -62,7 +62,10 @@ class Settings(BaseSettings):
     port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 picks a free one.")
     uds: Path | None = Field(None, description="Listen on this Unix socket instead of host and port.")
     workers: int = Field(
-        1, ge=1, le=256, description="Worker processes; `auto`: one for each CPU that the service was given."
+        1,
+        ge=1,
+        le=256,
+        description="Worker processes; `auto`: one for each CPU and 326 MiB that the service was given.",
     )
     door: Door = Field(Door.PROTOCOL, description="protocol: the lean HTTP door; asgi: stock uvicorn.")
     tls_certificate: Path | None = Field(None, description="PEM certificate chain: serve HTTPS.")
@@ -83,6 +86,7 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(
         None, description="redis://, rediss://, unix://, redis+cluster://, redis+sentinel://; unset: embedded."
     )
+    redis_password_file: Path | None = Field(None, description="File of the password that PAGEPOOL_REDIS_URL lacks.")
     redis_timeout: float = Field(2.0, ge=0.05, le=60, description="Seconds Redis may take for a command.")
     redis_ca_file: Path | None = Field(None, description="PEM file of authorities to trust for rediss://.")
     namespace: str = Field("pagepool", pattern=r"^[A-Za-z0-9_.-]{1,64}$", description="Prefix of every key.")
@@ -138,7 +142,7 @@ class Settings(BaseSettings):
     @field_validator("workers", mode="before")
     @classmethod
     def _as_many_as_cpus(cls, value: Any) -> Any:
-        return cpus_given() if value == "auto" else value
+        return workers_given() if value == "auto" else value
 
     @field_validator("page_size")
     @classmethod

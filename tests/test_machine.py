@@ -36,7 +36,18 @@ def test_cpus(files: dict[str, str], quota: dict[str, str], cpus: int) -> None:
     """As many as this process may run on, and no more than the quota's whole CPUs; one at least."""
     files.update(quota)
     assert machine.cpus_given() == cpus
-    assert Settings(_env_file=None, workers="auto").workers == cpus
+
+
+@pytest.mark.parametrize(
+    ("cpus", "memory", "workers"),
+    [(4, 16 << 30, 4), (64, 2 << 30, 6), (2, 64 << 20, 1), (1024, 1 << 40, 256)],
+)
+def test_workers(files: dict[str, str], monkeypatch: pytest.MonkeyPatch, cpus: int, memory: int, workers: int) -> None:
+    """`auto` is one worker a CPU, no more than the memory holds, and never more than may be asked for."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cpus)))
+    monkeypatch.setattr(os, "sysconf", lambda _: 1 << 22)  # a machine larger than any cgroup here
+    files["memory.max"] = str(memory)
+    assert Settings(_env_file=None, workers="auto").workers == workers
 
 
 def test_memory(files: dict[str, str]) -> None:

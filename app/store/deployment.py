@@ -6,12 +6,14 @@
 
 `rediss+cluster://` and `rediss+sentinel://` speak TLS, to the sentinels as well. User and password are those of the
 servers; sentinels that ask for their own get them by `?sentinel_username=…&sentinel_password=…`.
+PAGEPOOL_REDIS_PASSWORD_FILE holds the servers' password where the URL shall not.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from pathlib import Path
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
 
 from app.settings import Settings
 from app.store.endpoint import DEFAULT_PORT, Endpoint
@@ -22,8 +24,10 @@ def nodes_of(url: str, settings: Settings) -> Nodes:
     """The nodes that a URL names, not connected yet.
 
     Raises:
-        ValueError: the URL is none of those above.
+        ValueError: the URL is none of those above, or its password cannot be read.
     """
+    if settings.redis_password_file is not None:
+        url = url_with_password(url, settings.redis_password_file)
     parts = urlsplit(url)
     # redis-py is a tenth of a second of start-up, and one server needs none of it.
     if parts.scheme in {"redis+cluster", "rediss+cluster"}:
@@ -35,6 +39,25 @@ def nodes_of(url: str, settings: Settings) -> Nodes:
     if parts.scheme in {"redis+sentinel", "rediss+sentinel"}:
         return _sentinel_nodes(parts, settings)
     return Nodes(Endpoint.from_url(url, settings.redis_ca_file), settings)
+
+
+def url_with_password(url: str, file: Path) -> str:
+    """The URL with the file's line as the password of its servers, percent-encoded.
+
+    Raises:
+        ValueError: the URL has a password of its own, or the file cannot be read or is empty.
+    """
+    parts = urlsplit(url)
+    user, _, addresses = parts.netloc.rpartition("@")
+    if ":" in user:
+        raise ValueError("PAGEPOOL_REDIS_URL has a password, and PAGEPOOL_REDIS_PASSWORD_FILE names another")
+    try:
+        password = file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError):
+        raise ValueError("PAGEPOOL_REDIS_PASSWORD_FILE cannot be read") from None
+    if not password:
+        raise ValueError("PAGEPOOL_REDIS_PASSWORD_FILE is empty")
+    return parts._replace(netloc=f"{user}:{quote(password, safe='')}@{addresses}").geturl()
 
 
 def _sentinel_nodes(parts: SplitResult, settings: Settings) -> Nodes:

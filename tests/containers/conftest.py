@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,12 @@ UP_SECONDS = 180
 class Project:
     """`docker compose` on this checkout, with ports, a network and a project name that nobody else has."""
 
-    def __init__(self, name: str) -> None:
+    password = 'p@ss"w\\rd of a test'
+
+    def __init__(self, name: str, secrets: Path) -> None:
+        self.token = ""
+        self._tokens_file = secrets / "tokens.toml"
+        self._password_file = secrets / "redis-password"
         self.port = free_port()
         self.cluster_port = free_port()
         self._environment = {
@@ -30,6 +36,8 @@ class Project:
             "PAGEPOOL_PORT": str(self.port),
             "PAGEPOOL_CLUSTER_PORT": str(self.cluster_port),
             "PAGEPOOL_CLUSTER_NET": f"172.31.{os.getpid() % 250 + 1}",
+            "PAGEPOOL_TOKENS_FILE": str(self._tokens_file),
+            "PAGEPOOL_REDIS_PASSWORD_FILE": str(self._password_file),
         }
 
     def compose(self, *arguments: str) -> str:
@@ -49,6 +57,15 @@ class Project:
     def up(self, *options: str) -> None:
         """Bring it up, and wait until all of it is healthy."""
         self.compose(*options, "up", "--detach", "--wait", "--no-build", "--pull", "never")
+
+    def write_secrets(self) -> None:
+        """The files that docker/tokens.yml and docker/password.yml ask for, made as the guide says."""
+        made = self.compose("run", "--rm", "--no-deps", "-T", "app", "token", "new", "--name", "ops", "--role", "admin")
+        self.token = made.splitlines()[1].removeprefix("# ")
+        table = made[made.index("[[tokens]]") :]
+        for file, text in ((self._tokens_file, table), (self._password_file, self.password + "\n")):
+            file.write_text(text, encoding="utf-8")
+            file.chmod(0o644)
 
     def inspect(self, service: str, place: str) -> str:
         """A field of a service's container, as `docker inspect` spells it."""
@@ -78,7 +95,10 @@ def engine() -> None:
 @pytest.fixture(scope="session")
 def project(engine: None) -> Iterator[Project]:  # noqa: ARG001  it is only to be there
     """The image is built, nothing runs yet; at the end nothing is left."""
-    project = Project(f"pagepool-test-{os.getpid()}")
+    within = ROOT / ".pytest_cache"  # an engine may see nothing of this machine but the checkout
+    within.mkdir(exist_ok=True)
+    secrets = Path(tempfile.mkdtemp(prefix="secrets-", dir=within))
+    project = Project(f"pagepool-test-{os.getpid()}", secrets)
     files = ["-f", "docker-compose.yml"]
     if override := os.environ.get("BUILD_NET"):
         files += ["-f", override]  # an engine whose containers have no way out (shared/containers/engine.sh)
@@ -87,6 +107,7 @@ def project(engine: None) -> Iterator[Project]:  # noqa: ARG001  it is only to b
         yield project
     finally:
         project.compose("--profile", "cluster", "down", "--volumes", "--timeout", "5")
+        shutil.rmtree(secrets)
 
 
 @pytest.fixture(scope="session")
