@@ -60,6 +60,18 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def free_cluster_port() -> int:
+    """A free port whose cluster bus, 10000 above it, is free as well: a node that finds it taken ends after seconds."""
+    while True:
+        port = free_port()
+        with socket.socket() as bus:
+            try:
+                bus.bind(("127.0.0.1", port + 10_000))
+            except (OSError, OverflowError):
+                continue
+        return port
+
+
 def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
     """Poll until `condition` holds; fail with `what` when it does not within `seconds`."""
     deadline = time.monotonic() + seconds
@@ -88,7 +100,7 @@ class RedisServer:
     def start(self) -> None:
         """Start it, or start it again after `stop` or `kill`; it keeps its port once it has one."""
         for attempt in range(5):
-            port = self.port or free_port()
+            port = self.port or (free_cluster_port() if "cluster_enabled" in self.options else free_port())
             arguments = [binary(), "--bind", "127.0.0.1", "--port", str(port), "--unixsocket", str(self.socket)]
             arguments += ["--dir", str(self.directory), "--save", "", "--logfile", str(self.directory / "redis.log")]
             for name, value in self.options.items():
