@@ -101,7 +101,8 @@ class RedisServer:
         """Start it, or start it again after `stop` or `kill`; it keeps its port once it has one."""
         for attempt in range(5):
             port = self.port or (free_cluster_port() if "cluster_enabled" in self.options else free_port())
-            arguments = [binary(), "--bind", "127.0.0.1", "--port", str(port), "--unixsocket", str(self.socket)]
+            ports = ["--port", "0", "--tls-port"] if "tls_cert_file" in self.options else ["--port"]
+            arguments = [binary(), "--bind", "127.0.0.1", *ports, str(port), "--unixsocket", str(self.socket)]
             arguments += ["--dir", str(self.directory), "--save", "", "--logfile", str(self.directory / "redis.log")]
             for name, value in self.options.items():
                 arguments += [f"--{name.replace('_', '-')}", *value.split(" ")]
