@@ -1,7 +1,7 @@
 """Encoding and decoding of extents on the event loop, a slice at a time, so that small loads beside it need not wait.
 
 Not in a thread: lz4 lets go of the interpreter for each page, and two threads that hand it to each other every 5 µs
-take longer for an extent than one does alone (measured by bench/extents.py). More cores are for more workers.
+took a sixth more processor time for frames, and won none (bench/extents.py, 2 cores). More cores are for more workers.
 """
 
 from __future__ import annotations

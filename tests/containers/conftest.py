@@ -92,7 +92,7 @@ def engine() -> None:
         pytest.skip(problem)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def project(engine: None) -> Iterator[Project]:  # noqa: ARG001  it is only to be there
     """The image is built, nothing runs yet; at the end nothing is left."""
     within = ROOT / ".pytest_cache"  # an engine may see nothing of this machine but the checkout
