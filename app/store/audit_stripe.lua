@@ -6,16 +6,6 @@
 --
 -- All keys bear the stripe's tag. Answers {{'' or type, recorded counters or nil, five counted numbers as text}, …}.
 
-local call, band = redis.call, bit.band
-
-local function count(lo, hi)
-  local n = 0
-  lo, hi = band(lo, -1), band(hi, -1)
-  while lo ~= 0 do lo = band(lo, lo - 1) n = n + 1 end
-  while hi ~= 0 do hi = band(hi, hi - 1) n = n + 1 end
-  return n
-end
-
 local out, total = {}, {0, 0, 0, 0, 0}
 for a = 5, #ARGV do
   local type = ARGV[a]

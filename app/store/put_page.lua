@@ -1,5 +1,5 @@
--- Puts one page into a chunk that is there, and every counter with it, in one step. What most stores are costs a third
--- of change_chunk.lua here; that script does all the others.
+-- Puts one page into a chunk that is there, and every counter with it, in one step. What most stores are costs Redis
+-- half of what change_chunk.lua takes; that script does all the others.
 --
 -- KEYS[1] chunk   KEYS[2] stripe
 -- ARGV[1] header, packed (app/store/single_pages.py): deadline in microseconds of Redis's clock; the page's bit in a map

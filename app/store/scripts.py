@@ -39,7 +39,7 @@ COUNT_IDLE: Final = _read("bits.lua", "count_idle.lua")
 COUNT_FAILURE: Final = _read("bits.lua", "count_failure.lua")
 TAKE_LEASE: Final = _read("take_lease.lua")
 AUDIT_CHUNK: Final = _read("audit_chunk.lua")
-AUDIT_STRIPE: Final = _read("audit_stripe.lua")
+AUDIT_STRIPE: Final = _read("bits.lua", "audit_stripe.lua")
 ALL: Final = (CHANGE_CHUNK, PUT_PAGE, READ_RUN, OPEN_POOL, MARK_STRIPE)
 """Those that a new connection makes known at once; the others are sent when they are needed."""
 
