@@ -46,15 +46,10 @@ def _observer(cells: memoryview[float]) -> Callable[[int, float], None]:
     return observe
 
 
-def _observer_of_many(cells: memoryview[float]) -> Callable[[int, list[float]], None]:
-    def observe_many(series: int, seconds: list[float]) -> None:
-        lowest = bisect_left(BOUNDS_SECONDS, min(seconds))
-        if lowest == bisect_left(BOUNDS_SECONDS, max(seconds)):
-            cells[series + lowest] += len(seconds)
-        else:
-            for each in seconds:
-                cells[series + bisect_left(BOUNDS_SECONDS, each)] += 1.0
-        cells[series + SPAN - 1] += sum(seconds)
+def _observer_of_many(cells: memoryview[float]) -> Callable[[int, float, int], None]:
+    def observe_many(series: int, seconds: float, count: int) -> None:
+        cells[series + bisect_left(BOUNDS_SECONDS, seconds)] += count
+        cells[series + SPAN - 1] += seconds * count
 
     return observe_many
 
@@ -70,8 +65,8 @@ class Telemetry:
     observe: Callable[[int, float], None]
     """Put one duration (seconds) into the histogram series that starts at the given cell."""
 
-    observe_many: Callable[[int, list[float]], None]
-    """Put several, one at least."""
+    observe_many: Callable[[int, float, int], None]
+    """Put one duration so many times, for what began and ended together."""
 
     def __init__(self, fd: int | None = None, worker_index: int = 0, workers: int = 1) -> None:
         """Map the regions of all workers, or private memory if there is no `fd`.

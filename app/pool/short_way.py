@@ -1,27 +1,34 @@
-"""A load or a store of one page without a coroutine: begun with a call, ended by whoever receives Redis's reply.
+"""Loads and stores of single pages without a coroutine: begun together, answered as Redis's replies come.
 
-The answers are those of `Pages.load` and `Pages.store_page`, at a third of the cost. Whatever is not plain sailing (an
-error reply, an absent page, a chunk that is not there yet, a pool near its limit) is left to the long way.
+The answers are those of `Pages.load` and `Pages.store_page`, at a fraction of the cost. Whatever is not plain sailing
+(an error reply, an absent page, a chunk that is not there yet, a pool near its limit) is left to the long way.
 
-    begun = way.begin_store(type_, offset, page, receiver, now)     None: go the long way
-    …the receiver gets a reply…
-    way.end_store(begun, reply, seconds)                            False: nothing was changed, go the long way
+    asked = [(type, offset, b"" or the page, who asks), …]
+    way.load(asked, answer, now)                      …answer(some that were asked, what was found for each)
+    way.store(asked, answer, now)
+
+`answer` is called as often as replies come, and must not raise anything. `now` is time.monotonic.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Final
+
+from hiredis import ReplyError
 
 from app.errors import PageCorrupt
 from app.page.classify import Kind, zero_page
 from app.page.codec import ENVELOPE_BYTES, ZERO_BLOB, EncodedPage, address_mix, digest_of, open_envelope
 from app.pool.marks import Marks
 from app.pool.state import PoolState
+from app.store.batch import Batch, DealWith, Item, Outcome
 from app.store.chunk import LONG_BYTES, PRESENT_AT, ZERO_AT, kind_of_page
-from app.store.connection import Receiver, Reply
 from app.store.keys import CHUNK_SHIFT, INDEX_MASK
 from app.store.redis import RedisStore
-from app.store.single_pages import SinglePages
+from app.store.single_pages import Ask, Put, SinglePages
 from app.telemetry import Telemetry
 from app.telemetry_cells import DECODE_FAILURES, LOADS, STORES, RedisOperation, redis_series
 
@@ -30,8 +37,19 @@ _STORE_SERIES: Final = redis_series(RedisOperation.STORE)
 _ZERO: Final = Kind.ZERO
 
 
-BegunStore = tuple[EncodedPage, int]
-"""A store on its way: the page, and the stripe that it goes to."""
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A store that was sent and changed nothing: it goes on the long way."""
+
+    page: EncodedPage
+    sent_at: float
+
+
+Found = tuple[bytes, int, Kind] | Begun | BaseException | None
+"""The page (b"" where it was stored), its digest and its kind; None: go the long way, nothing was sent or counted; or
+what was in the way (PageCorrupt: what is kept failed its check; BackendUnavailable, Overloaded)."""
+
+Answer = Callable[[Sequence[Ask], Sequence[Found]], None]
 
 
 class ShortWay:
@@ -40,105 +58,123 @@ class ShortWay:
     def __init__(self, store: RedisStore, state: PoolState, marks: Marks, telemetry: Telemetry, page_size: int) -> None:
         self._pages = SinglePages(store)
         self._state = state
+        self._marks = marks
         self._cells = telemetry.cells
         self._observe_many = telemetry.observe_many
-        self._load_seconds: list[float] = []
-        self._store_seconds: list[float] = []
-        self._found = [0] * len(Kind)
-        self._stored = [0] * len(Kind)
-        store.nodes.after_replies.append(self._count)
         self._page_size = page_size
         self._largest_blob = page_size + ENVELOPE_BYTES
         zero = zero_page(page_size)
         self._zero = (zero, digest_of(zero), _ZERO)
-        self.after_replies = store.nodes.after_replies
-        """What is to be done when receivers have got their replies: once for all that came together."""
-        self._policies = state.policies
-        self._marks = marks
+        self._under_way: set[Batch[Any]] = set()
         self.expiring = state.expiring
         """Types whose pages expire: loads of them ask for times, too, the long way."""
-        self.begin_load = self._pages.ask
-        """Ask for a page: type, offset, who receives the reply, time.monotonic.
+        store.nodes.after_replies.append(self._deal)
 
-        Raises:
-            BackendUnavailable, Overloaded: nothing was asked.
-        """
+    def _deal(self) -> None:
+        """Replies have come: hand them on."""
+        for batch in tuple(self._under_way):
+            batch.deal()
 
-    def end_load(self, type_: int, offset: int, reply: Reply, seconds: float) -> tuple[bytes, int, Kind] | None:
-        """The page, its digest and its kind; None: go the long way, nothing was counted.
+    def _batch(self, items: Sequence[Item], now: float, deal_with: DealWith[Item]) -> Batch[Item]:
+        batch = Batch(items, now, deal_with, self._under_way.discard)
+        self._under_way.add(batch)
+        return batch
 
-        Raises:
-            PageCorrupt: what is kept failed its check.
-        """
-        if type(reply) is not list:
-            return None
-        field, blob = reply
-        index = offset & INDEX_MASK
-        # The map has to say that the page has a blob; that it is the right map, the blob's own check will show.
-        if (
-            blob is not None
-            and field is not None
-            and len(field) == LONG_BYTES
-            and field[PRESENT_AT + (index >> 3)] & ~field[ZERO_AT + (index >> 3)] & 1 << (index & 7)
-        ):
-            try:
-                page = open_envelope(blob, self._page_size, address_mix(type_, offset))
-            except PageCorrupt:
-                self._cells[DECODE_FAILURES] += 1
-                raise
-        elif kind_of_page(field, type_, offset >> CHUNK_SHIFT, index) is _ZERO:
-            page = self._zero
-        else:
-            return None
-        if type_ in self._policies:
-            self._marks.add(type_, offset >> CHUNK_SHIFT, 1 << index)
-        self._load_seconds.append(seconds)
-        self._found[page[2]] += 1
-        return page
+    # Loads
 
-    def begin_store(self, type_: int, offset: int, page: bytes, receiver: Receiver, now: float) -> BegunStore | None:
-        """Send a page of exactly `page_size` bytes; None: go the long way, nothing was sent.
+    def load(self, asked: Sequence[Ask], answer: Answer, now: float) -> None:
+        """Load pages."""
 
-        Raises:
-            BackendUnavailable, Overloaded: nothing was sent.
-        """
+        def deal_with(asked: Sequence[Ask], replies: Sequence[Outcome]) -> None:
+            answer(asked, self._decode(asked, replies, now))
+
+        self._pages.ask(asked, lambda asked: self._batch(asked, now, deal_with))
+
+    def _decode(self, asked: Sequence[Ask], replies: Sequence[Outcome], sent_at: float) -> list[Found]:
+        page_size, policies = self._page_size, self._state.policies
+        found: list[Found] = []
+        counts = [0] * len(Kind)
+        for (type_, offset, _, _), reply in zip(asked, replies, strict=True):
+            page: Found = None
+            if type(reply) is list:
+                field, blob = reply
+                index = offset & INDEX_MASK
+                # The map has to say that the page has a blob; that it is the right map, the blob's check will show.
+                if (
+                    blob is not None
+                    and field is not None
+                    and len(field) == LONG_BYTES
+                    and field[PRESENT_AT + (index >> 3)] & ~field[ZERO_AT + (index >> 3)] & 1 << (index & 7)
+                ):
+                    try:
+                        page = open_envelope(blob, page_size, address_mix(type_, offset))
+                        counts[page[2]] += 1
+                    except PageCorrupt as error:
+                        self._cells[DECODE_FAILURES] += 1
+                        page = error
+                elif kind_of_page(field, type_, offset >> CHUNK_SHIFT, index) is _ZERO:
+                    page = self._zero
+                    counts[_ZERO] += 1
+                if type_ in policies and type(page) is tuple:
+                    self._marks.add(type_, offset >> CHUNK_SHIFT, 1 << index)
+            elif isinstance(reply, BaseException) and not isinstance(reply, ReplyError):
+                page = reply
+            found.append(page)
+        self._count(_LOAD_SERIES, LOADS, counts, monotonic() - sent_at)
+        return found
+
+    # Stores
+
+    def store(self, asked: Sequence[Ask], answer: Answer, now: float) -> None:
+        """Store pages."""
         state = self._state
-        if type_ in state.policies or not state.surely_fits(self._largest_blob):
-            return None
-        encoded = state.encoder.encode(page, type_, offset)
-        kind, _, blob = encoded
-        blob = blob or ZERO_BLOB
-        stripe = self._pages.put(type_, offset, kind, blob, receiver, now)
-        state.reserve_page(len(blob))
-        return encoded, stripe
+        if not state.surely_fits(len(asked) * self._largest_blob, len(asked)):
+            answer(asked, [None] * len(asked))
+            return
+        if state.policies and (governed := [ask for ask in asked if ask[0] in state.policies]):
+            answer(governed, [None] * len(governed))
+            asked = [ask for ask in asked if ask[0] not in state.policies]
+            if not asked:
+                return
+        encode = state.encoder.encode
+        puts: list[Put] = []
+        new_bytes = 0
+        for ask in asked:
+            type_, offset, page, _ = ask
+            encoded = encode(page, type_, offset)
+            blob = encoded[2] or ZERO_BLOB
+            new_bytes += len(blob)
+            puts.append((type_, offset, encoded[0], blob, (ask, encoded)))
 
-    def end_store(self, begun: BegunStore, reply: Reply, seconds: float) -> bool:
-        """Whether the page was stored; if not, nothing was changed."""
-        (kind, _, blob), stripe = begun
-        self._state.release_page(len(blob or ZERO_BLOB))
-        if not self._pages.is_done(stripe, reply):
-            return False
-        self._store_seconds.append(seconds)
-        self._stored[kind] += 1
-        return True
+        def deal_with(put: Sequence[Put], replies: Sequence[Outcome]) -> None:
+            answer([page[4][0] for page in put], self._settle(put, replies, now))
 
-    def fail_store(self, begun: BegunStore) -> None:
-        """No reply will come."""
-        self._state.release_page(begun[0].stored_length)
+        state.reserve_pages(len(puts), new_bytes)
+        self._pages.put(puts, lambda put: self._batch(put, now, deal_with))
 
-    def _count(self) -> None:
-        """Count what ended with the replies that have just come; a cell in shared memory costs more than a list."""
-        if self._load_seconds:
-            self._observe_many(_LOAD_SERIES, self._load_seconds)
-            self._load_seconds.clear()
-            self._add(LOADS, self._found)
-        if self._store_seconds:
-            self._observe_many(_STORE_SERIES, self._store_seconds)
-            self._store_seconds.clear()
-            self._add(STORES, self._stored)
+    def _settle(self, put: Sequence[Put], replies: Sequence[Outcome], sent_at: float) -> list[Found]:
+        is_done = self._pages.is_done
+        stored: list[Found] = []
+        counts = [0] * len(Kind)
+        old_bytes = 0
+        for page, reply in zip(put, replies, strict=True):
+            old_bytes += len(page[3])
+            encoded: EncodedPage = page[4][1]
+            if is_done(page, reply):
+                counts[encoded[0]] += 1
+                stored.append((b"", encoded[1], encoded[0]))
+            elif isinstance(reply, BaseException) and not isinstance(reply, ReplyError):
+                stored.append(reply)
+            else:
+                stored.append(Begun(encoded, sent_at))
+        self._state.release_pages(len(put), old_bytes)
+        self._count(_STORE_SERIES, STORES, counts, monotonic() - sent_at)
+        return stored
 
-    def _add(self, series: int, counts: list[int]) -> None:
+    def _count(self, series: int, first_cell: int, counts: Sequence[int], seconds: float) -> None:
+        """Count what ended together; a cell in shared memory costs more than a list."""
+        if any(counts):
+            self._observe_many(series, seconds, sum(counts))
         for kind in Kind:
             if counts[kind]:
-                self._cells[series + kind] += counts[kind]
-                counts[kind] = 0
+                self._cells[first_cell + kind] += counts[kind]

@@ -201,14 +201,14 @@ class PoolState:
         pages = self._store.total_pages + self._pages_in_flight + change.put_map.bit_count()
         return pages <= self.parameters.max_stored_pages
 
-    def surely_fits(self, new_bytes: int) -> bool:
-        """Whether stores are enabled, and a change of one page of a plain type is sent at once: the common answer."""
+    def surely_fits(self, new_bytes: int, new_pages: int = 1) -> bool:
+        """Whether stores are enabled, and changes of pages of plain types are sent at once: the common answer."""
         store, pool = self._store, self.pool
         bytes_at_most = store.total_bytes + pool.bytes_in_flight + new_bytes
         return (
             pool.gate is Gate.OPEN
             and (bytes_at_most < self._sure_bytes or (bytes_at_most <= self._near_bytes and pool.is_fresh))
-            and store.total_pages + self._pages_in_flight < self._sure_pages
+            and store.total_pages + self._pages_in_flight + new_pages <= self._sure_pages
             and (pool.bytes_since_look + new_bytes <= LOOK_BYTES or not self._is_limited)
         )
 
@@ -226,17 +226,17 @@ class PoolState:
             ledger.bytes_in_flight = max(ledger.bytes_in_flight - change.blob_bytes, 0)
         self._pages_in_flight -= change.put_map.bit_count()
 
-    def reserve_page(self, blob_bytes: int) -> None:
-        """As `reserve`, of one page of a plain type."""
+    def reserve_pages(self, pages: int, blob_bytes: int) -> None:
+        """As `reserve`, of pages of plain types."""
         pool = self.pool
         pool.bytes_in_flight += blob_bytes
         pool.bytes_since_look += blob_bytes
-        self._pages_in_flight += 1
+        self._pages_in_flight += pages
 
-    def release_page(self, blob_bytes: int) -> None:
-        """As `release`, of one page of a plain type."""
+    def release_pages(self, pages: int, blob_bytes: int) -> None:
+        """As `release`, of pages of plain types."""
         self.pool.bytes_in_flight -= blob_bytes
-        self._pages_in_flight -= 1
+        self._pages_in_flight -= pages
 
     async def look(self, type_: int | None = None) -> None:
         """Look at the record and the totals, now, and at those of a type; all who ask in one tick share one look."""

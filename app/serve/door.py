@@ -235,7 +235,6 @@ class Door(asyncio.Protocol):
 
     def _run(self, body: bytes) -> None:
         self._phase = Phase.CALL
-        self._due = _NEVER
         self._runner.run(self._call.run(self._context.pool, body))
 
     def _pass_on(self) -> bool:
@@ -320,7 +319,7 @@ class Door(asyncio.Protocol):
         elif self._phase is Phase.PASSED and self._inner is not None:
             if now >= self._inner.due:
                 self._inner.be_late(RequestTimeout("The request made no progress."))
-        elif now < self._due:
+        elif now < self._due or self._phase is Phase.CALL:
             return
         elif self._phase is Phase.BODY:
             self._body = []

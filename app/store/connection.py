@@ -165,6 +165,16 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         self._unsent.append(command)
 
+    def post_many(self, receiver: Receiver, commands: Sequence[bytes], now: float, *, is_write: bool) -> None:
+        """As `post`, of several whose replies go to one receiver; they leave at once."""
+        if not self.is_open:
+            for _ in commands:
+                self._loop.call_soon(fail, receiver, self._refusal())
+            return
+        self.pending.extend([(receiver, now, is_write)] * len(commands))
+        self._unsent += commands
+        self._flush()
+
     def send(self, command: bytes, *, is_write: bool = False) -> asyncio.Future[Reply]:
         """As `post`; the future that is given back receives the reply."""
         future = self._loop.create_future()
@@ -189,7 +199,7 @@ class Connection(asyncio.Protocol):
 
     def _flush(self) -> None:
         unsent, self._unsent = self._unsent, []
-        if self._transport is not None and self.is_open:
+        if unsent and self._transport is not None and self.is_open:
             self._transport.write(unsent[0] if len(unsent) == 1 else b"".join(unsent))
 
     def abort(self) -> None:
@@ -227,6 +237,11 @@ class ReplicatedConnection(Connection):
         super().post(reply, command, now, is_write=True)
         self._batch.append((reply, receiver))
 
+    def post_many(self, receiver: Receiver, commands: Sequence[bytes], now: float, *, is_write: bool) -> None:
+        """As a plain connection's, likewise."""
+        for command in commands:
+            self.post(receiver, command, now, is_write=is_write)
+
     def _flush(self) -> None:
         if self._is_waiting:
             return
@@ -252,6 +267,8 @@ class ReplicatedConnection(Connection):
             else:
                 # The connection was lost: the multiplexer says when this write can do no harm any more.
                 reply.add_done_callback(partial(_hand_over, receiver=receiver, is_replicated=False))
+        for act in self._after_replies:
+            act()
 
 
 def _hand_over(reply: asyncio.Future[Reply], receiver: Receiver, *, is_replicated: bool) -> None:

@@ -1,0 +1,157 @@
+"""What comes to all connections of a worker in one tick, served together: a step at a time, not a request at a time.
+
+    PageDoor.data_received ×n ──▶ round: read heads ──▶ ShortWay.load, .store ──▶ Redis, one write
+    Redis's replies, as they come ──▶ answers ──▶ PageDoor.answer ×n
+
+A step's code and data stay in the processor's caches from one request to the next, and what is the same for all of them
+(the time, admission, counting, the heads of the answers) is done once.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from app.api.page_calls import LOAD, STORE, PageOperation
+from app.page.address import MAX_TYPE, offset_limit
+from app.pool.short_way import Begun, Found
+from app.serve.request_head import FieldBlock
+from app.serve.short_heads import ShortHeads
+from app.telemetry_cells import REQUESTS_IN_FLIGHT, Operation, request_series
+
+if TYPE_CHECKING:
+    from app.serve.page_door import PageDoor
+    from app.wiring import ProcessContext
+
+logger = logging.getLogger("pagepool.serve")
+
+_match: Final = re.compile(rb"(GET|PUT) /v1/pages/(0|[1-9][0-9]{0,9})/(0|[1-9][0-9]{0,18}) HTTP/1\.1\r\n").match
+_ENDED: Final = {LOAD: request_series(Operation.LOAD, 200), STORE: request_series(Operation.STORE, 204)}
+_MOST: Final = 64
+"""Requests in a round: while they are read, Redis waits for their commands, and everybody else for the loop."""
+
+Asked = tuple[int, int, bytes, tuple["PageDoor", FieldBlock]]
+"""A request of the short way: type, offset, body, and who asks under which header fields."""
+
+
+class Rounds:
+    """The rounds of one worker."""
+
+    def __init__(
+        self,
+        process: ProcessContext,
+        blocks: dict[bytes, FieldBlock | None],
+        heads: ShortHeads,
+    ) -> None:
+        """`blocks`: the header fields that were read before."""
+        self._way = process.pool.short_way
+        self._in_flight = process.in_flight
+        self._cells = process.telemetry.cells
+        self._observe_many = process.telemetry.observe_many
+        self._page_size = process.pool.page_size
+        self._offset_limit = offset_limit(self._page_size)
+        self._blocks = blocks
+        self._heads = heads
+        self._arrived: list[tuple[PageDoor, bytes]] = []
+        self._with_body: list[Asked] = []
+        self._is_due = False
+
+    # What comes
+
+    def add(self, door: PageDoor, data: bytes) -> None:
+        """Bytes have come that a request may begin with."""
+        self._arrived.append((door, data))
+        if not self._is_due:
+            self._is_due = True
+            door.loop.call_soon(self._begin)
+
+    def add_store(self, door: PageDoor, fields: FieldBlock, type_: int, offset: int, body: bytes) -> None:
+        """A store is whole, and is counted as in flight already."""
+        self._with_body.append((type_, offset, body, (door, fields)))
+        if not self._is_due:
+            self._is_due = True
+            door.loop.call_soon(self._begin)
+
+    def _begin(self) -> None:
+        arrived = self._arrived[:_MOST]
+        del self._arrived[:_MOST]
+        stores, self._with_body = self._with_body, []
+        if self._arrived:
+            self._arrived[0][0].loop.call_soon(self._begin)
+        else:
+            self._is_due = False
+        now = monotonic()
+        loads: list[Asked] = []
+        try:
+            self._read(arrived, loads, stores)
+            if loads:
+                self._way.load(loads, partial(self._answer, LOAD, now), now)
+            if stores:
+                self._way.store(stores, partial(self._answer, STORE, now), now)
+        except Exception:
+            logger.exception("Unforeseen failure")
+            for door in [*(door for door, _ in arrived), *(asked[3][0] for asked in stores)]:
+                door.abort()
+
+    def _read(self, arrived: Sequence[tuple[PageDoor, bytes]], loads: list[Asked], stores: list[Asked]) -> None:
+        """Sort what is for the short way into loads and stores, counted as in flight; the rest goes the long way."""
+        blocks, page_size, limit, expiring = self._blocks, self._page_size, self._offset_limit, self._way.expiring
+        try_enter = self._in_flight.try_enter
+        already = len(stores)
+        for door, data in arrived:
+            match = _match(data)
+            if match is not None and not door.is_closing:
+                method, type_text, offset_text = match.groups()
+                type_, offset = int(type_text), int(offset_text)
+                end = match.end()
+                if method == b"GET":
+                    fields = blocks.get(data[end:])
+                    body, asked = b"", loads
+                    is_short = fields is not None and fields.is_plain_load and type_ not in expiring
+                else:
+                    body_at = data.find(b"\r\n\r\n", end) + 4
+                    fields = blocks.get(data[end:body_at])
+                    body, asked = data[body_at:], stores
+                    is_short = fields is not None and fields.is_plain_store and len(body) == page_size
+                if is_short and fields is not None and type_ <= MAX_TYPE and offset < limit and try_enter(page_size):
+                    asked.append((type_, offset, body, (door, fields)))
+                    continue
+            door.go_long(data)
+        self._cells[REQUESTS_IN_FLIGHT] += len(loads) + len(stores) - already
+
+    # Answers
+
+    def _answer(self, operation: PageOperation, began: float, asked: Sequence[Asked], found: Sequence[Found]) -> None:
+        """Answer those whose replies have come, and count them together; what is not plain goes the long way."""
+        now = monotonic()
+        ended = kept = 0
+        head, ends, next_id = self._heads.parts(operation, asked[0][3][0].default_headers)
+        for (type_, offset, body, (door, fields)), page in zip(asked, found, strict=True):
+            try:
+                if isinstance(page, tuple):
+                    data, digest, kind = page
+                    is_usual = fields.request_id is None and not door.is_closing
+                    request_id = next_id() if is_usual else door.last_line(fields)
+                    ended += 1
+                    if not door.answer(b"".join((head, b"%016x" % digest, ends[kind], request_id, data)), now):
+                        kept += 1
+                else:
+                    door.begin_long(fields, began)
+                    if page is None:
+                        door.run_long(operation, type_, offset, body)
+                    elif isinstance(page, Begun):
+                        door.store_on(type_, offset, page)
+                    else:
+                        door.fail(operation, type_, offset, page)
+            except Exception:
+                # Not to be seen by Redis's connection, which others need.
+                logger.exception("Unforeseen failure")
+                door.abort()
+        if ended:
+            self._observe_many(_ENDED[operation], now - began, ended)
+            self._cells[REQUESTS_IN_FLIGHT] -= ended
+            self._in_flight.leave_many(ended - kept, self._page_size)
