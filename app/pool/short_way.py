@@ -27,8 +27,9 @@ from app.pool.state import PoolState
 from app.store.batch import Batch, DealWith, Item, Outcome
 from app.store.chunk import LONG_BYTES, PRESENT_AT, ZERO_AT, kind_of_page
 from app.store.keys import CHUNK_SHIFT, INDEX_MASK
+from app.store.put_pages import Put, Puts
 from app.store.redis import RedisStore
-from app.store.single_pages import Ask, Put, SinglePages
+from app.store.single_pages import Ask, SinglePages
 from app.telemetry import Telemetry
 from app.telemetry_cells import DECODE_FAILURES, LOADS, STORES, RedisOperation, redis_series
 
@@ -142,34 +143,37 @@ class ShortWay:
         for ask in asked:
             type_, offset, page, _ = ask
             encoded = encode(page, type_, offset)
-            blob = encoded[2] or ZERO_BLOB
+            blob = encoded.blob or ZERO_BLOB
             new_bytes += len(blob)
-            puts.append((type_, offset, encoded[0], blob, (ask, encoded)))
+            puts.append((type_, offset, encoded.kind, blob, (ask, encoded)))
 
-        def deal_with(put: Sequence[Put], replies: Sequence[Outcome]) -> None:
-            answer([page[4][0] for page in put], self._settle(put, replies, now))
+        def deal_with(scripts: Sequence[Puts], replies: Sequence[Outcome]) -> None:
+            answer(*self._settle(scripts, replies, now))
 
         state.reserve_pages(len(puts), new_bytes)
-        self._pages.put(puts, lambda put: self._batch(put, now, deal_with))
+        self._pages.put(puts, lambda scripts: self._batch(scripts, now, deal_with))
 
-    def _settle(self, put: Sequence[Put], replies: Sequence[Outcome], sent_at: float) -> list[Found]:
-        is_done = self._pages.is_done
+    def _settle(
+        self, scripts: Sequence[Puts], replies: Sequence[Outcome], sent_at: float
+    ) -> tuple[list[Ask], list[Found]]:
+        asked: list[Ask] = []
         stored: list[Found] = []
         counts = [0] * len(Kind)
-        old_bytes = 0
-        for page, reply in zip(put, replies, strict=True):
-            old_bytes += len(page[3])
-            encoded: EncodedPage = page[4][1]
-            if is_done(page, reply):
-                counts[encoded[0]] += 1
-                stored.append((b"", encoded[1], encoded[0]))
-            elif isinstance(reply, BaseException) and not isinstance(reply, ReplyError):
-                stored.append(reply)
-            else:
-                stored.append(Begun(encoded, sent_at))
-        self._state.release_pages(len(put), old_bytes)
+        bytes_ = 0
+        for script, reply in zip(scripts, replies, strict=True):
+            error = reply if isinstance(reply, BaseException) and not isinstance(reply, ReplyError) else None
+            left = self._pages.left_by(script, reply)
+            for number, (_, _, kind, blob, (ask, encoded)) in enumerate(script.puts):
+                asked.append(ask)
+                bytes_ += len(blob)
+                if number not in left:
+                    counts[kind] += 1
+                    stored.append((b"", encoded.digest, kind))
+                else:
+                    stored.append(error or Begun(encoded, sent_at))
+        self._state.release_pages(len(asked), bytes_)
         self._count(_STORE_SERIES, STORES, counts, monotonic() - sent_at)
-        return stored
+        return asked, stored
 
     def _count(self, series: int, first_cell: int, counts: Sequence[int], seconds: float) -> None:
         """Count what ended together; a cell in shared memory costs more than a list."""
