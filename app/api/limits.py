@@ -51,6 +51,15 @@ class InFlight:
         self._bytes += bytes_
         return True
 
+    def room(self, bytes_each: int) -> int:
+        """How many requests that hold so many bytes each may enter."""
+        return min(self._max_requests - self._requests, (self._max_bytes - self._bytes) // bytes_each)
+
+    def enter_many(self, requests: int, bytes_each: int) -> None:
+        """Count several for which there is `room`."""
+        self._requests += requests
+        self._bytes += requests * bytes_each
+
     def leave(self, bytes_: int) -> None:
         """Count it no longer."""
         self._requests -= 1

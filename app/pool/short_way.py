@@ -97,29 +97,29 @@ class ShortWay:
         counts = [0] * len(Kind)
         for (type_, offset, _, _), reply in zip(asked, replies, strict=True):
             page: Found = None
-            if type(reply) is list:
-                field, blob = reply
-                index = offset & INDEX_MASK
-                # The map has to say that the page has a blob; that it is the right map, the blob's check will show.
-                if (
-                    blob is not None
-                    and field is not None
-                    and len(field) == LONG_BYTES
-                    and field[PRESENT_AT + (index >> 3)] & ~field[ZERO_AT + (index >> 3)] & 1 << (index & 7)
-                ):
-                    try:
+            try:
+                if type(reply) is list:
+                    field, blob = reply
+                    index = offset & INDEX_MASK
+                    # The map has to say that there is a blob; that it is the right map, the blob's check will show.
+                    if (
+                        blob is not None
+                        and field is not None
+                        and len(field) == LONG_BYTES
+                        and field[PRESENT_AT + (index >> 3)] & ~field[ZERO_AT + (index >> 3)] & 1 << (index & 7)
+                    ):
                         page = open_envelope(blob, page_size, address_mix(type_, offset))
                         counts[page[2]] += 1
-                    except PageCorrupt as error:
-                        self._cells[DECODE_FAILURES] += 1
-                        page = error
-                elif kind_of_page(field, type_, offset >> CHUNK_SHIFT, index) is _ZERO:
-                    page = self._zero
-                    counts[_ZERO] += 1
-                if type_ in policies and type(page) is tuple:
-                    self._marks.add(type_, offset >> CHUNK_SHIFT, 1 << index)
-            elif isinstance(reply, BaseException) and not isinstance(reply, ReplyError):
-                page = reply
+                    elif kind_of_page(field, type_, offset >> CHUNK_SHIFT, index) is _ZERO:
+                        page = self._zero
+                        counts[_ZERO] += 1
+                    if type_ in policies and page is not None:
+                        self._marks.add(type_, offset >> CHUNK_SHIFT, 1 << index)
+                elif isinstance(reply, BaseException) and not isinstance(reply, ReplyError):
+                    page = reply
+            except PageCorrupt as error:
+                self._cells[DECODE_FAILURES] += 1
+                page = error
             found.append(page)
         self._count(_LOAD_SERIES, LOADS, counts, monotonic() - sent_at)
         return found

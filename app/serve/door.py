@@ -74,7 +74,7 @@ class Door(asyncio.Protocol):
         self._token: Token | None = None
         self._runner = TasklessRunner(self._loop, self._finish, self._finish_with)
         self._is_advancing = False
-        self._is_closing = False
+        self.is_closing = False
         self._write_paused = False
         self._read_paused = False
         self._due = _NEVER
@@ -96,7 +96,7 @@ class Door(asyncio.Protocol):
         """The client has gone, or was sent away."""
         self._server_state.connections.discard(cast("Any", self))
         self._context.cells[CONNECTIONS] -= 1
-        self._is_closing = True
+        self.is_closing = True
         self._timer.cancel()
         if self._inner is not None:
             # Without the error: only then does uvicorn give up its timer.
@@ -148,7 +148,7 @@ class Door(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Uvicorn ends: finish the request that is being worked on, then close."""
-        self._is_closing = True
+        self.is_closing = True
         if self._phase is Phase.PASSED and self._inner is not None:
             self._inner.shutdown()
         elif self._phase is Phase.HEAD:
@@ -255,7 +255,7 @@ class Door(asyncio.Protocol):
 
     def _finish(self, answer: Answer) -> None:
         request_id = self._context.request_ids.choose(self._fields.request_id)
-        closes = self._is_closing or not self._fields.keeps_alive
+        closes = self.is_closing or not self._fields.keeps_alive
         head = self._context.render_answer(answer, self._server_state.default_headers, request_id, closes=closes)
         self._send(answer.status, head, answer.body, request_id, closes=closes)
 
@@ -265,7 +265,7 @@ class Door(asyncio.Protocol):
             logger.error("Unforeseen failure", exc_info=error, extra={"request_id": request_id.decode()})
             error = InternalError()
         operation = self._call.operation
-        closes = self._is_closing or error.close_connection or not self._fields.keeps_alive
+        closes = self.is_closing or error.close_connection or not self._fields.keeps_alive
         status, head, body = self._context.render_problem(
             error, self._server_state.default_headers, request_id, is_store=operation in STORES, closes=closes
         )
@@ -305,7 +305,7 @@ class Door(asyncio.Protocol):
             error, self._server_state.default_headers, request_id, is_store=False, closes=True
         )
         self._transport.write(head + body)
-        self._is_closing = True
+        self.is_closing = True
         self._transport.close()
 
     # Time

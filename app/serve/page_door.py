@@ -39,9 +39,8 @@ class PageDoor(Door):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         context = self._context
-        self.loop = self._loop
-        self._add = context.rounds.add
-        self._add_store = context.rounds.add_store
+        self._rounds = context.rounds
+        self._arrived = context.rounds.arrived
         self._page_size = context.pool.page_size
         self._keep_alive = context.limits.keep_alive
         self._goes_short = not context.must_look_closer
@@ -50,7 +49,9 @@ class PageDoor(Door):
         """Bytes have come: with all others of this tick they are looked at when the last have."""
         if self._phase is _HEAD and not self._buffer and not self._write_paused and self._goes_short:
             self._phase = _CALL
-            self._add(self, data)
+            if not self._arrived:
+                self._rounds.begin_soon(self._loop)
+            self._arrived.append((self, data))
         else:
             super().data_received(data)
 
@@ -61,14 +62,9 @@ class PageDoor(Door):
             super()._run(body)
             return
         self._phase = _CALL
-        self._add_store(self, self._fields, call.type, call.offset, body)
+        self._rounds.add_store((call.type, call.offset, body, (self, self._fields)), self._loop)
 
     # What a round does with a connection
-
-    @property
-    def is_closing(self) -> bool:
-        """Whether no further request is taken."""
-        return self._is_closing
 
     @property
     def default_headers(self) -> DefaultHeaders:
@@ -90,7 +86,7 @@ class PageDoor(Door):
         is_sent = not self._write_paused or transport.is_closing()
         self._held = None if is_sent else self._page_size
         self._due = now + self._keep_alive
-        if self._is_closing:
+        if self.is_closing:
             transport.close()
         elif self._buffer:
             self._advance()
@@ -99,7 +95,7 @@ class PageDoor(Door):
     def last_line(self, fields: FieldBlock) -> bytes:
         """The end of the answer's head, from the request's id on, where it takes more than a fresh one."""
         request_id = self._context.request_ids.choose(fields.request_id)
-        return request_id + (b"\r\nconnection: close\r\n\r\n" if self._is_closing else b"\r\n\r\n")
+        return request_id + (b"\r\nconnection: close\r\n\r\n" if self.is_closing else b"\r\n\r\n")
 
     def abort(self) -> None:
         """Close at once: the request cannot be answered."""

@@ -24,6 +24,8 @@ from app.serve.short_heads import ShortHeads
 from app.telemetry_cells import REQUESTS_IN_FLIGHT, Operation, request_series
 
 if TYPE_CHECKING:
+    import asyncio
+
     from app.serve.page_door import PageDoor
     from app.wiring import ProcessContext
 
@@ -56,36 +58,33 @@ class Rounds:
         self._offset_limit = offset_limit(self._page_size)
         self._blocks = blocks
         self._heads = heads
-        self._arrived: list[tuple[PageDoor, bytes]] = []
+        self.arrived: list[tuple[PageDoor, bytes]] = []
+        """What has come since the last round, and a request may begin with; who adds the first calls `begin_soon`."""
         self._with_body: list[Asked] = []
         self._is_due = False
 
     # What comes
 
-    def add(self, door: PageDoor, data: bytes) -> None:
-        """Bytes have come that a request may begin with."""
-        self._arrived.append((door, data))
+    def begin_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin a round once everything that has come in this tick has been read."""
         if not self._is_due:
             self._is_due = True
-            door.loop.call_soon(self._begin)
+            loop.call_soon(self._begin, loop)
 
-    def add_store(self, door: PageDoor, fields: FieldBlock, type_: int, offset: int, body: bytes) -> None:
-        """A store is whole, and is counted as in flight already."""
-        self._with_body.append((type_, offset, body, (door, fields)))
-        if not self._is_due:
-            self._is_due = True
-            door.loop.call_soon(self._begin)
+    def add_store(self, asked: Asked, loop: asyncio.AbstractEventLoop) -> None:
+        """Take a store that is whole, and counted as in flight already, into the next round."""
+        self._with_body.append(asked)
+        self.begin_soon(loop)
 
-    def _begin(self) -> None:
-        arrived = self._arrived[:_MOST]
-        del self._arrived[:_MOST]
-        stores, self._with_body = self._with_body, []
-        if self._arrived:
-            self._arrived[0][0].loop.call_soon(self._begin)
-        else:
-            self._is_due = False
-        now = monotonic()
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        arrived = self.arrived[:_MOST]
+        del self.arrived[:_MOST]
         loads: list[Asked] = []
+        stores, self._with_body = self._with_body, []
+        self._is_due = False
+        if self.arrived:
+            self.begin_soon(loop)
+        now = monotonic()
         try:
             self._read(arrived, loads, stores)
             if loads:
@@ -94,17 +93,18 @@ class Rounds:
                 self._way.store(stores, partial(self._answer, STORE, now), now)
         except Exception:
             logger.exception("Unforeseen failure")
-            for door in [*(door for door, _ in arrived), *(asked[3][0] for asked in stores)]:
+            for door in (*(door for door, _ in arrived), *(asked[3][0] for asked in stores)):
                 door.abort()
 
     def _read(self, arrived: Sequence[tuple[PageDoor, bytes]], loads: list[Asked], stores: list[Asked]) -> None:
         """Sort what is for the short way into loads and stores, counted as in flight; the rest goes the long way."""
         blocks, page_size, limit, expiring = self._blocks, self._page_size, self._offset_limit, self._way.expiring
-        try_enter = self._in_flight.try_enter
-        already = len(stores)
+        room = self._in_flight.room(page_size)
+        entered = 0
+        rest = []
         for door, data in arrived:
             match = _match(data)
-            if match is not None and not door.is_closing:
+            if match is not None and entered < room:
                 method, type_text, offset_text = match.groups()
                 type_, offset = int(type_text), int(offset_text)
                 end = match.end()
@@ -117,18 +117,23 @@ class Rounds:
                     fields = blocks.get(data[end:body_at])
                     body, asked = data[body_at:], stores
                     is_short = fields is not None and fields.is_plain_store and len(body) == page_size
-                if is_short and fields is not None and type_ <= MAX_TYPE and offset < limit and try_enter(page_size):
+                if is_short and fields is not None and type_ <= MAX_TYPE and offset < limit and not door.is_closing:
                     asked.append((type_, offset, body, (door, fields)))
+                    entered += 1
                     continue
+            rest.append((door, data))
+        if entered:
+            self._in_flight.enter_many(entered, page_size)
+            self._cells[REQUESTS_IN_FLIGHT] += entered
+        for door, data in rest:
             door.go_long(data)
-        self._cells[REQUESTS_IN_FLIGHT] += len(loads) + len(stores) - already
 
     # Answers
 
     def _answer(self, operation: PageOperation, began: float, asked: Sequence[Asked], found: Sequence[Found]) -> None:
         """Answer those whose replies have come, and count them together; what is not plain goes the long way."""
         now = monotonic()
-        ended = kept = 0
+        answers: list[tuple[PageDoor, bytes]] = []
         head, ends, next_id = self._heads.parts(operation, asked[0][3][0].default_headers)
         for (type_, offset, body, (door, fields)), page in zip(asked, found, strict=True):
             try:
@@ -136,9 +141,7 @@ class Rounds:
                     data, digest, kind = page
                     is_usual = fields.request_id is None and not door.is_closing
                     request_id = next_id() if is_usual else door.last_line(fields)
-                    ended += 1
-                    if not door.answer(b"".join((head, b"%016x" % digest, ends[kind], request_id, data)), now):
-                        kept += 1
+                    answers.append((door, b"".join((head, b"%016x" % digest, ends[kind], request_id, data))))
                 else:
                     door.begin_long(fields, began)
                     if page is None:
@@ -151,7 +154,12 @@ class Rounds:
                 # Not to be seen by Redis's connection, which others need.
                 logger.exception("Unforeseen failure")
                 door.abort()
-        if ended:
+        kept = 0
+        for door, answer in answers:
+            if not door.answer(answer, now):
+                kept += 1
+        if answers:
+            ended = len(answers)
             self._observe_many(_ENDED[operation], now - began, ended)
             self._cells[REQUESTS_IN_FLIGHT] -= ended
             self._in_flight.leave_many(ended - kept, self._page_size)

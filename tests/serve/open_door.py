@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -17,12 +18,12 @@ from app.errors import PageMissing
 from app.page.classify import Kind
 from app.page.codec import DecodedExtent, EncodedPage, EncodedPages, digest_of
 from app.pool.base import Page
-from app.pool.short_way import BegunStore
+from app.pool.short_way import Answer, Found
 from app.serve.door_context import DoorContext
 from app.serve.page_door import PageDoor
 from app.serve.passing_on import NO_KEEP_ALIVE_LIMIT_SECONDS
 from app.settings import Settings
-from app.store.connection import Receiver
+from app.store.single_pages import Ask
 from app.telemetry import Telemetry
 from app.telemetry_cells import CONNECTIONS, REQUESTS_IN_FLIGHT
 from app.wiring import ProcessContext
@@ -90,41 +91,38 @@ class HeldWay:
 
     def __init__(self, pool: HeldPool) -> None:
         self._pool = pool
-        self.after_replies: list[Callable[[], None]] = []
         self.expiring: set[int] = set()
         self._replies: set[asyncio.Task[None]] = set()
 
-    def _reply_to(self, receiver: Receiver, act: Callable[[], Any]) -> None:
+    def _answer(self, answer: Answer, ask: Ask, act: Callable[[], Found]) -> None:
         async def reply() -> None:
             try:
                 await self._pool.come_through()
+                found = act()
             except Exception as error:  # noqa: BLE001  the door is to tell what it thinks of it
-                receiver.set_exception(error)
-            else:
-                receiver.set_result(act())
-            for then in self.after_replies:
-                then()
+                found = error
+            answer([ask], [found])
 
         task = asyncio.get_running_loop().create_task(reply())
         self._replies.add(task)
         task.add_done_callback(self._replies.discard)
 
-    def begin_load(self, type_: int, offset: int, receiver: Receiver, _now: float) -> None:
-        self._reply_to(receiver, lambda: self._pool.pages.get((type_, offset)))
+    def load(self, asked: Sequence[Ask], answer: Answer, _now: float) -> None:
+        for ask in asked:
+            self._answer(answer, ask, partial(self._load, ask))
 
-    def end_load(
-        self, _type: int, _offset: int, reply: bytes | None, _seconds: float
-    ) -> tuple[bytes, int, Kind] | None:
-        return None if reply is None else (reply, digest_of(reply), Kind.RAW)
+    def _load(self, ask: Ask) -> Found:
+        page = self._pool.pages.get(ask[:2])
+        return None if page is None else (page, digest_of(page), Kind.RAW)
 
-    def begin_store(self, type_: int, offset: int, page: bytes, receiver: Receiver, _now: float) -> BegunStore:
-        self._reply_to(receiver, lambda: self._pool.pages.update({(type_, offset): page}))
-        return EncodedPage(Kind.RAW, digest_of(page), page), 0
+    def store(self, asked: Sequence[Ask], answer: Answer, _now: float) -> None:
+        for ask in asked:
+            self._answer(answer, ask, partial(self._store, ask))
 
-    def end_store(self, _begun: BegunStore, _reply: None, _seconds: float) -> bool:
-        return True
-
-    def fail_store(self, begun: BegunStore) -> None: ...
+    def _store(self, ask: Ask) -> Found:
+        type_, offset, page, _ = ask
+        self._pool.pages[type_, offset] = page
+        return b"", digest_of(page), Kind.RAW
 
 
 class BehindTheDoor:

@@ -90,6 +90,14 @@ class PoolModel:
             return b"a"
         return b"z" if page[0] == "zero" else page[1][1:9]
 
+    def has_chunk(self, type_: int, chunk: int) -> bool:
+        """Whether any page of a chunk is held."""
+        return any(held[0] == type_ and held[1] // 64 == chunk for held in self.held)
+
+    def has_blob(self, type_: int, offset: int) -> bool:
+        """Whether a page is held that is not zero."""
+        return (type_, offset) in self.held and self.held[type_, offset][0] != "zero"
+
     def apply(self, order: Order) -> Outcome:
         """Do it; nothing changes unless the status is 0."""
         if order.is_late:

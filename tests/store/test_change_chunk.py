@@ -1,31 +1,32 @@
-"""change_chunk.lua and put_page.lua against a model in Python: replies, pages, every counter and every index."""
+"""change_chunk.lua and put_pages.lua against a model in Python: replies, pages, every counter and every index."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.page.classify import Kind
 from app.store.chunk import check_word
 from app.store.keys import KeySchema
+from app.store.put_pages import DEADLINE, Puts, sorted_puts
 from app.store.redis import unpack_counters
 from app.store.script_header import ChunkChange, Room, pack_header
-from app.store.scripts import CHANGE_CHUNK, PUT_PAGE
-from app.store.single_pages import HEADER as PUT_PAGE_HEADER
+from app.store.scripts import CHANGE_CHUNK, PUT_PAGES
 from tests.faults.recount import KINDS, recount
 from tests.harness.redis_server import RedisServer
-from tests.store.chunk_model import LACKS_MEMORY, Order, Outcome, PoolModel
+from tests.store.chunk_model import LACKS_MEMORY, Order, Outcome, PoolModel, blob_of
 
 NAMESPACE = "script"
 UUID = b"a" * 32
 KEYS = KeySchema(NAMESPACE, 2)
 LOW_WORD = 0xFFFF_FFFF
-NOT_HERE = 4
-"""put_page.lua's answer to a store that is not for it."""
+LATE, LOST = 1, 2
 
 
 class Pool:
@@ -90,41 +91,45 @@ class Pool:
         return Outcome(0, dropped, bool(closed), hits, *maps), (pages_, bytes_)
 
 
-class PoolOfPutPage(Pool):
-    """Puts of one page try put_page.lua first, as the short way does; what that leaves undone change_chunk.lua does."""
+def put_pages(client: redis.Redis, puts: Puts, *, is_late: bool = False, is_lost: bool = False) -> Any:
+    """Run put_pages.lua with its command as it goes out; its reply, error replies as values."""
+    client.script_load(PUT_PAGES.text)
+    deadline = DEADLINE.pack(0.0 if is_late else (time.time() + 60) * 1e6)
+    command = puts.command(KEYS.stripe_keys[puts.stripe], b"another" if is_lost else UUID, deadline)
+    connection = client.connection_pool.get_connection()
+    try:
+        connection.send_packed_command([command], check_health=False)
+        return connection.read_response(disable_decoding=True)
+    except redis.exceptions.ResponseError as error:
+        return error
+    finally:
+        client.connection_pool.release(connection)
+
+
+class PoolOfPutPages(Pool):
+    """Puts of one page try put_pages.lua first, as the short way does; change_chunk.lua does what that leaves."""
 
     def run(self, order: Order) -> tuple[Outcome, tuple[int, int]]:
         """Run the one script, or both."""
         if len(order.puts) != 1 or order.drops or order.expected or order.is_exact:
             return super().run(order)
         [(index, (kind, _))] = order.puts.items()
-        stripe = KEYS.stripe_of(order.type, order.chunk)
-        deadline = 0.0 if order.is_late else (time.time() + 60) * 1e6
-        try:
-            reply = self.client.eval(
-                PUT_PAGE.text,
-                2,
-                KEYS.chunk(stripe, order.type, order.chunk),
-                KEYS.stripe_keys[stripe],
-                PUT_PAGE_HEADER.pack(deadline, 1 << index, KINDS.index(kind)),
-                b"another" if order.is_lost else UUID,
-                b"t%d" % order.type,
-                index,
-                order.blob(index),
-            )
-        except redis.exceptions.OutOfMemoryError:
+        put = (order.type, order.offset(index), Kind(KINDS.index(kind)), order.blob(index), None)
+        [puts] = sorted_puts([put], KEYS)
+        reply = put_pages(self.client, puts, is_late=order.is_late, is_lost=order.is_lost)
+        if isinstance(reply, redis.exceptions.OutOfMemoryError):
             return Outcome(LACKS_MEMORY), (0, 0)
-        if isinstance(reply, list):
-            return Outcome(0), (reply[0], reply[1])
-        if reply == NOT_HERE:
-            return super().run(order)
-        if reply:
+        if isinstance(reply, int) and reply in {LATE, LOST}:
             return Outcome(reply), (0, 0)
-        counters = unpack_counters(self.client.hget(KEYS.stripe_keys[stripe], "n"))
+        if 0 in puts.left_by(reply):
+            return super().run(order)
+        counters = unpack_counters(self.client.hget(KEYS.stripe_keys[puts.stripe], "n"))
+        if isinstance(reply, list):
+            assert reply[:2] == [counters.pages, counters.bytes]
         return Outcome(0), (counters.pages, counters.bytes)
 
 
-@pytest.fixture(params=[Pool, PoolOfPutPage])
+@pytest.fixture(params=[Pool, PoolOfPutPages])
 def pool(server: RedisServer, request: pytest.FixtureRequest) -> Iterator[Pool]:
     """An empty pool on each version of Redis, changed by one script or by both."""
     with server.client() as client:
@@ -232,3 +237,56 @@ def test_without_memory_nothing_is_half_done(pool: Pool) -> None:
         assert pool.run(order)[0] == model.apply(order)
         counted = recount(pool.client, NAMESPACE)
         assert (counted.differences, counted.pages) == ([], model.held)
+
+
+many_pages = st.lists(
+    st.tuples(
+        st.sampled_from([1, 2]),
+        st.sampled_from([0, 1, 31, 63, 64, 65, 66, 127, 200 * 64]),
+        st.sampled_from(["zero", "same", "compressed", "raw"]),
+        st.integers(0, 2),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(there=many_pages, then=many_pages, lacks_memory=st.booleans())
+def test_many_pages_at_once(server: RedisServer, there: Any, then: Any, lacks_memory: bool) -> None:
+    """Pages of several chunks, put together: each is put or left alone as if it came by itself, and all is counted."""
+    with server.client() as client:
+        client.config_set("maxmemory", 0)
+        pool, model = Pool(client), PoolModel()
+        pool.clear()
+        for type_, offset, kind, seed in there:
+            order = Order(type_, offset // 64, {offset % 64: (kind, seed)})
+            assert pool.run(order)[0] == model.apply(order)
+        client.config_set("maxmemory", int(lacks_memory))
+        puts = [
+            (type_, offset, Kind(KINDS.index(kind)), blob_of(type_, offset, kind, seed), seed)
+            for type_, offset, kind, seed in then
+        ]
+        for script in sorted_puts(puts, KEYS):
+            reply = put_pages(client, script)
+            left = script.left_by(reply)
+            is_refused = isinstance(reply, redis.exceptions.OutOfMemoryError)
+            assert is_refused is (lacks_memory and any(put[3] for put in script.puts) and _has_place(model, script))
+            for number, (type_, offset, kind, _, seed) in enumerate(script.puts):
+                order = Order(type_, offset // 64, {offset % 64: (KINDS[kind], seed)})
+                fits = model.has_chunk(type_, offset // 64) and (kind != Kind.ZERO or not model.has_blob(type_, offset))
+                assert (number in left) is (is_refused or not fits)
+                if number not in left:
+                    model.apply(order)
+            if isinstance(reply, list):
+                assert tuple(reply[:2]) == model.totals(
+                    [key for key in model.held if KEYS.stripe_of(key[0], key[1] // 64) == script.stripe]
+                )
+        client.config_set("maxmemory", 0)
+        counted = recount(client, NAMESPACE)
+        assert (counted.differences, counted.corrupt, counted.pages) == ([], [], model.held)
+
+
+def _has_place(model: PoolModel, script: Puts) -> bool:
+    """Whether any of the pages has a chunk, so that something would be written."""
+    return any(model.has_chunk(put[0], put[1] // 64) for put in script.puts)
