@@ -7,7 +7,6 @@ answer = await call.run(pool, body)
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
@@ -28,12 +27,10 @@ from app.errors import (
 from app.page.address import check_extent, check_type, parse_number
 from app.page.classify import Kind, zero_page
 from app.page.codec import ABSENT, CORRUPT, EncodedPage, EncodedPages
-from app.page.frame_writer import FrameWriter
 from app.page.frames import BLOCK_HEAD_BYTES, HEADER_BYTES
 from app.pool.base import Page
 from app.pool.changes import runs_of
 from app.pool.pool import Pool
-from app.pool.slices import SLICE_PAGES
 from app.telemetry_cells import Operation
 
 OCTETS: Final = b"application/octet-stream"
@@ -295,14 +292,7 @@ async def _load_frames(pool: Pool, call: Call, _body: bytes) -> Answer:
 
 async def frames_answer(pool: Pool, type_: int, extents: list[tuple[int, int]], *, with_lz4: bool) -> Answer:
     """The pages of some extents, as frames."""
-    held = await pool.held(type_, extents)
-    writer = FrameWriter(pool.page_size, with_lz4=with_lz4)
-    for offset, blobs in held:
-        for begin in range(0, len(blobs), SLICE_PAGES):
-            writer.add(type_, offset + begin, blobs[begin : begin + SLICE_PAGES])
-            await asyncio.sleep(0)
-    pool.count_loads(writer.states)
-    return Answer(200, PAGE_HEADERS, (), b"".join(writer.finish()))
+    return Answer(200, PAGE_HEADERS, (), await pool.load_frames(type_, extents, with_lz4=with_lz4))
 
 
 class PageOperation:

@@ -12,6 +12,7 @@ from app.pool.marks import Marks
 from app.pool.parameters import Parameters
 from app.pool.short_way import ShortWay
 from app.pool.shrinker import Shrinker
+from app.pool.slices import Slices
 from app.pool.state import PoolState
 from app.pool.stores import Stores
 from app.settings import Settings
@@ -58,6 +59,7 @@ class PoolBase:
         self._shrinker = Shrinker(store, state, self._reclaim)
         self._stores = Stores(store, state, self._shrinker, telemetry)
         self.short_way = ShortWay(store, state, self._marks, telemetry, settings.page_size)
+        self._slices = Slices(settings.page_size)
         zero = zero_page(settings.page_size)
         self._zero_page = Page(zero, digest_of(zero), Kind.ZERO, 0)
 

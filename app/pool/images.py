@@ -33,7 +33,6 @@ from app.pool.areas import Areas
 from app.pool.changes import Extent, puts
 from app.pool.numbers import IMAGES_KEEP_PAGES, MAX_IMAGE_BYTES, TypeConfiguration
 from app.pool.pages import MAX_ATTEMPTS
-from app.pool.slices import encode_in_slices
 from app.store.base import StateChanged
 from app.store.chunk import unpack
 from app.store.image_reads import LOST, ImageReads, SentRead
@@ -261,7 +260,7 @@ class Images(Areas):
         return extent.pages[0], blob[1:9]
 
     async def _write_pages(self, type_: int, offset: int, body: bytes) -> None:
-        changes = puts(type_, await encode_in_slices(self._state.encoder, body, type_, offset))
+        changes = puts(type_, await self._slices.encode(self._state.encoder, body, type_, offset))
         await self._leave_holes(type_, changes)
         changes = [change for change in changes if change.put_map]
         if changes:

@@ -33,7 +33,6 @@ from app.pool.base import Page, PoolBase
 from app.pool.changes import Extent, drops, put_one, puts
 from app.pool.patience import ensure_time
 from app.pool.preconditions import Preconditions, etag_of
-from app.pool.slices import decode_in_slices, encode_frames_in_slices, encode_in_slices
 from app.store.base import StateChanged
 from app.store.chunk import FULL_MASK, kind_of_page, unpack
 from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT, INDEX_MASK
@@ -117,14 +116,17 @@ class Pages(PoolBase):
 
     async def load_extent(self, type_: int, offset: int, count: int, *, is_counted: bool = True) -> DecodedExtent:
         """Consecutive pages, each with its state; corrupt ones are counted and marked, none is made up."""
-        extent = await decode_in_slices(await self._held(type_, offset, count), self.page_size, type_, offset)
+        extent = await self._slices.decode(await self._held(type_, offset, count), type_, offset)
         if is_counted:
             self.count_loads(extent.states)
         return extent
 
-    async def held(self, type_: int, extents: Sequence[Extent]) -> list[tuple[int, list[bytes | None]]]:
-        """What is held in each extent, as it is kept: None for an absent page, ZERO_BLOB, or its blob, unchecked."""
-        return [(offset, await self._held(type_, offset, count)) for offset, count in extents]
+    async def load_frames(self, type_: int, extents: Sequence[Extent], *, with_lz4: bool) -> bytes:
+        """The pages of some extents, as frames (contract 2.2)."""
+        held = [(offset, await self._held(type_, offset, count)) for offset, count in extents]
+        states, body = await self._slices.write_frames(held, type_, with_lz4=with_lz4)
+        self.count_loads(states)
+        return body
 
     async def _held(self, type_: int, offset: int, count: int) -> list[bytes | None]:
         held: list[bytes | None] = []
@@ -175,7 +177,7 @@ class Pages(PoolBase):
             Refused: the pool will not take some of them; the rest was stored.
             BackendUnavailable: Redis is out of reach; what became of the pages is unknown.
         """
-        pages = await encode_in_slices(self._state.encoder, body, type_, offset)
+        pages = await self._slices.encode(self._state.encoder, body, type_, offset)
         await self._store_encoded(type_, pages)
         return pages
 
@@ -187,7 +189,7 @@ class Pages(PoolBase):
             Refused, BackendUnavailable: as `store`.
         """
         frames = scan(body, offset, self.max_extent_pages, self.page_size)
-        pages = await encode_frames_in_slices(self._state.encoder, body, frames, type_)
+        pages = await self._slices.encode_frames(self._state.encoder, body, frames, type_)
         await self._store_encoded(type_, pages)
         return pages
 

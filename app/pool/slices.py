@@ -1,5 +1,9 @@
 """Encoding and decoding of extents on the event loop, a slice at a time, so that small loads beside it need not wait.
 
+One extent at a time, in the order in which they came: while one is on its way to Redis or to its client, the next is
+worked on. Did they take turns, all would be done at once, and then all wait at once: with four clients that send
+extents, a quarter of the processor lay idle.
+
 Not in a thread: lz4 lets go of the interpreter for each page, and two threads that hand it to each other every 5 µs
 took a sixth more processor time for frames, and won none (bench/extents.py, 2 cores). More cores are for more workers.
 """
@@ -7,52 +11,83 @@ took a sixth more processor time for frames, and won none (bench/extents.py, 2 c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 from app.page.classify import Octets
 from app.page.codec import DecodedExtent, EncodedPages, Encoder, decode_extent
+from app.page.frame_writer import FrameWriter
 from app.page.frames import Frame, encode_frames, split
 
 SLICE_PAGES: Final = 32
 """Some 0.3 ms of work."""
 
 
-async def encode_in_slices(encoder: Encoder, body: Octets, type_: int, offset: int) -> EncodedPages:
-    """As `Encoder.encode_extent`."""
-    size = encoder.page_size
-    kinds, blobs = bytearray(), list[bytes]()
-    for begin in range(0, len(body), SLICE_PAGES * size):
-        if begin:
-            await asyncio.sleep(0)
-        end = min(begin + SLICE_PAGES * size, len(body))
-        pages = encoder.encode_extent(body, type_, offset + begin // size, begin, end)
-        kinds += pages.kinds
-        blobs += pages.blobs
-    return EncodedPages(range(offset, offset + len(blobs)), kinds, blobs)
+class Slices:
+    """Takes the extents of one worker, one after another."""
 
+    def __init__(self, page_size: int) -> None:
+        self._page_size = page_size
+        self._turn = asyncio.Lock()
 
-async def encode_frames_in_slices(encoder: Encoder, body: Octets, frames: Sequence[Frame], type_: int) -> EncodedPages:
-    """As `encode_frames`."""
-    offsets, kinds, blobs = list[int](), bytearray(), list[bytes]()
-    for frame in frames:
-        for part in split(body, frame, SLICE_PAGES, encoder.page_size):
-            pages = encode_frames(body, [part], encoder.page_size, type_, encoder)
-            offsets += pages.offsets
-            kinds += pages.kinds
-            blobs += pages.blobs
-            if part.page_count == SLICE_PAGES:
-                await asyncio.sleep(0)
-    return EncodedPages(offsets, kinds, blobs)
+    @asynccontextmanager
+    async def _in_turn(self, count: int) -> AsyncIterator[None]:
+        """What is done in one slice need not wait for anybody."""
+        if count <= SLICE_PAGES:
+            yield
+            return
+        async with self._turn:
+            yield
 
+    async def encode(self, encoder: Encoder, body: Octets, type_: int, offset: int) -> EncodedPages:
+        """As `Encoder.encode_extent`."""
+        size = self._page_size
+        kinds, blobs = bytearray(), list[bytes]()
+        async with self._in_turn(len(body) // size):
+            for begin in range(0, len(body), SLICE_PAGES * size):
+                if begin:
+                    await asyncio.sleep(0)
+                end = min(begin + SLICE_PAGES * size, len(body))
+                pages = encoder.encode_extent(body, type_, offset + begin // size, begin, end)
+                kinds += pages.kinds
+                blobs += pages.blobs
+        return EncodedPages(range(offset, offset + len(blobs)), kinds, blobs)
 
-async def decode_in_slices(held: Sequence[bytes | None], page_size: int, type_: int, offset: int) -> DecodedExtent:
-    """As `decode_extent`."""
-    states, pages = bytearray(), list[bytes]()
-    for begin in range(0, len(held), SLICE_PAGES):
-        if begin:
-            await asyncio.sleep(0)
-        extent = decode_extent(held[begin : begin + SLICE_PAGES], page_size, type_, offset + begin)
-        states += extent.states
-        pages += extent.pages
-    return DecodedExtent(states, pages)
+    async def encode_frames(self, encoder: Encoder, body: Octets, frames: Sequence[Frame], type_: int) -> EncodedPages:
+        """As `encode_frames`."""
+        offsets, kinds, blobs = list[int](), bytearray(), list[bytes]()
+        async with self._in_turn(sum(frame.page_count for frame in frames)):
+            for frame in frames:
+                for part in split(body, frame, SLICE_PAGES, self._page_size):
+                    pages = encode_frames(body, [part], self._page_size, type_, encoder)
+                    offsets += pages.offsets
+                    kinds += pages.kinds
+                    blobs += pages.blobs
+                    if part.page_count == SLICE_PAGES:
+                        await asyncio.sleep(0)
+        return EncodedPages(offsets, kinds, blobs)
+
+    async def decode(self, held: Sequence[bytes | None], type_: int, offset: int) -> DecodedExtent:
+        """As `decode_extent`."""
+        states, pages = bytearray(), list[bytes]()
+        async with self._in_turn(len(held)):
+            for begin in range(0, len(held), SLICE_PAGES):
+                if begin:
+                    await asyncio.sleep(0)
+                extent = decode_extent(held[begin : begin + SLICE_PAGES], self._page_size, type_, offset + begin)
+                states += extent.states
+                pages += extent.pages
+        return DecodedExtent(states, pages)
+
+    async def write_frames(
+        self, held: Sequence[tuple[int, Sequence[bytes | None]]], type_: int, *, with_lz4: bool
+    ) -> tuple[bytearray, bytes]:
+        """What is held in each extent, by its first offset, as frames: the pages' states, and the body."""
+        writer = FrameWriter(self._page_size, with_lz4=with_lz4)
+        async with self._in_turn(sum(len(blobs) for _, blobs in held)):
+            for offset, blobs in held:
+                for begin in range(0, len(blobs), SLICE_PAGES):
+                    writer.add(type_, offset + begin, blobs[begin : begin + SLICE_PAGES])
+                    await asyncio.sleep(0)
+        return writer.states, b"".join(writer.finish())
