@@ -147,12 +147,12 @@ class Connection(asyncio.Protocol):
             logger.exception("Redis sent what is no reply")
             self.abort()
 
-    def post(self, receiver: Receiver, command: bytes, now: float, *, is_write: bool) -> None:
+    def post(self, receiver: Receiver, command: Sequence[bytes], now: float, *, is_write: bool) -> None:
         """Queue a packed command; it leaves with all others of this tick, in order and in one write.
 
         Args:
             receiver: gets the reply, or an error; it must not raise anything but InvalidStateError.
-            command: one command and no more.
+            command: one command and no more, in pieces.
             now: time.monotonic, as the caller has just read it.
             is_write: its failure must not be told before it can take no effect.
         """
@@ -163,7 +163,7 @@ class Connection(asyncio.Protocol):
         self.pending.append((receiver, now, is_write))
         if not self._unsent:
             self._loop.call_soon(self._flush)
-        self._unsent.append(command)
+        self._unsent += command
 
     def post_many(self, receiver: Receiver, commands: Sequence[bytes], now: float, *, is_write: bool) -> None:
         """As `post`, of several whose replies go to one receiver; they leave at once."""
@@ -175,7 +175,7 @@ class Connection(asyncio.Protocol):
         self._unsent += commands
         self._flush()
 
-    def send(self, command: bytes, *, is_write: bool = False) -> asyncio.Future[Reply]:
+    def send(self, *command: bytes, is_write: bool = False) -> asyncio.Future[Reply]:
         """As `post`; the future that is given back receives the reply."""
         future = self._loop.create_future()
         self.post(future, command, time.monotonic(), is_write=is_write)
@@ -228,7 +228,7 @@ class ReplicatedConnection(Connection):
         self._batch: list[tuple[asyncio.Future[Reply], Receiver]] = []
         self._is_waiting = False
 
-    def post(self, receiver: Receiver, command: bytes, now: float, *, is_write: bool) -> None:
+    def post(self, receiver: Receiver, command: Sequence[bytes], now: float, *, is_write: bool) -> None:
         """As a plain connection's; who waits for a write waits for the replicas, and may be given NotReplicated."""
         if not is_write or not self.is_open:
             super().post(receiver, command, now, is_write=is_write)
@@ -240,7 +240,7 @@ class ReplicatedConnection(Connection):
     def post_many(self, receiver: Receiver, commands: Sequence[bytes], now: float, *, is_write: bool) -> None:
         """As a plain connection's, likewise."""
         for command in commands:
-            self.post(receiver, command, now, is_write=is_write)
+            self.post(receiver, (command,), now, is_write=is_write)
 
     def _flush(self) -> None:
         if self._is_waiting:

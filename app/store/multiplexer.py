@@ -148,9 +148,13 @@ class Multiplexer:
         """As `send`, for `count` packed commands at once; the future gives the list of their replies."""
         return self.ready().send_many(commands, count)
 
-    def send_write(self, command: bytes) -> asyncio.Future[Reply]:
-        """As `send`, for a command that checks `deadline`: its failure is reported only when it can take no effect."""
-        return self.ready().send(command, is_write=True)
+    def send_write(self, command: Sequence[bytes]) -> asyncio.Future[Reply]:
+        """As `send`, for a command that checks `deadline`: its failure is reported only when it can take no effect.
+
+        Args:
+            command: packed, in pieces.
+        """
+        return self.ready().send(*command, is_write=True)
 
     def deadline(self, begun_at: float) -> float:
         """The latest moment for a write to take effect, in microseconds of this server's clock.

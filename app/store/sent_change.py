@@ -11,8 +11,9 @@ from app.errors import BackendUnavailable
 from app.store.base import ChangeResult, PolicyOutdated, StateChanged
 from app.store.chunk import check_word
 from app.store.keys import INDEX_MASK, RUN_SHIFT
-from app.store.multiplexer import Multiplexer, Reply, pack_command
+from app.store.multiplexer import Multiplexer, Reply
 from app.store.replies import checked
+from app.store.resp import command_with
 from app.store.script_header import ChunkChange, Room, Status, pack_header
 from app.store.scripts import CHANGE_CHUNK
 
@@ -66,21 +67,18 @@ class SentChange:
             keep=self._keep,
             cutoff=cutoff,
         )
-        command = pack_command(
-            (
-                *script,
-                5,
-                keys.chunk(stripe, type_, chunk),
-                *keys.beside_chunks(stripe, type_),
-                header,
-                store.record.pool_id,
-                type_,
-                chunk >> RUN_SHIFT,
-                change.expected,
-                *change.blobs,
-            )
+        items = (
+            *script,
+            b"5",
+            keys.chunk(stripe, type_, chunk),
+            *keys.beside_chunks(stripe, type_),
+            header,
+            store.record.pool_id,
+            b"%d" % type_,
+            b"%d" % (chunk >> RUN_SHIFT),
+            change.expected,
         )
-        return connection.send_write(command)
+        return connection.send_write(command_with(items, change.blobs))
 
     async def finish(self) -> ChangeResult:
         """Wait for the change.
