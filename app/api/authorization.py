@@ -107,17 +107,17 @@ class Authorization:
     def __repr__(self) -> str:
         return f"Authorization({self.tokens!r})"
 
-    def admit_page_call(self, authorization: bytes | None, operation: PageOperation, type_text: str) -> Token | None:
+    def admit_page_call(self, authorization: bytes | None, operation: PageOperation, type_: int) -> Token | None:
         """The token of a page call that may pass; None: `check` says why not.
 
-        The protocol door's short way; it is asked only where tokens are required.
+        For the protocol door; it is asked only where tokens are required.
         """
         token = self.tokens.recognise(authorization) if authorization is not None else None
         if (
             token is None
             or token.role < self._role_of[operation]
             or token.use.requests >= self._most_requests
-            or (token.types is not None and int(type_text) not in token.types)
+            or (token.types is not None and type_ not in token.types)
         ):
             return None
         return token

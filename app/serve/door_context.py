@@ -39,10 +39,8 @@ class DoorContext:
         self.heads = HeadReader(
             AllowedHosts.from_settings(settings), authorization if is_guarded else None, settings.page_size
         )
-        self.must_look_closer = is_guarded or settings.access_log
-        """Whether the short way is closed: a token has to be found and counted, or a line to be written."""
         self.request_ids = RequestIds()
-        self.rounds = Rounds(process, self.heads.blocks, ShortHeads(settings.page_size, self.request_ids))
+        self.rounds = Rounds(process, self.heads, ShortHeads(settings.page_size, self.request_ids))
         self.access_log = settings.access_log
         self.max_connections = settings.max_connections
         self.max_header_bytes = settings.max_header_bytes

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
+    from app.api.token_entries import Token
     from app.pool.short_way import Begun
     from app.serve.request_head import FieldBlock
     from app.serve.short_heads import DefaultHeaders
@@ -39,11 +40,12 @@ class PageDoor(Door):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         context = self._context
+        self.is_given_up = False
         self._rounds = context.rounds
         self._arrived = context.rounds.arrived
         self._page_size = context.pool.page_size
         self._keep_alive = context.limits.keep_alive
-        self._goes_short = not context.must_look_closer
+        self._goes_short = not context.access_log  # each line of it takes what the short way spares itself
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come: with all others of this tick they are looked at when the last have."""
@@ -62,7 +64,7 @@ class PageDoor(Door):
             super()._run(body)
             return
         self._phase = _CALL
-        self._rounds.add_store((call.type, call.offset, body, (self, self._fields)), self._loop)
+        self._rounds.add_store((call.type, call.offset, body, (self, self._fields, self._token)), self._loop)
 
     # What a round does with a connection
 
@@ -83,14 +85,19 @@ class PageDoor(Door):
         if not transport.is_closing():
             transport.write(answer)
         self._phase = _HEAD
-        is_sent = not self._write_paused or transport.is_closing()
-        self._held = None if is_sent else self._page_size
+        self._held = None
         self._due = now + self._keep_alive
+        is_sent = not self._write_paused or transport.is_closing()
         if self.is_closing:
             transport.close()
         elif self._buffer:
             self._advance()
         return is_sent
+
+    def keep(self, token: Token | None) -> None:
+        """The answer has yet to be taken: until then the request counts as in flight."""
+        self._held = self._page_size
+        self._token = token
 
     def last_line(self, fields: FieldBlock) -> bytes:
         """The end of the answer's head, from the request's id on, where it takes more than a fresh one."""
@@ -98,15 +105,16 @@ class PageDoor(Door):
         return request_id + (b"\r\nconnection: close\r\n\r\n" if self.is_closing else b"\r\n\r\n")
 
     def abort(self) -> None:
-        """Close at once: the request cannot be answered."""
+        """Close at once: the request cannot be answered, and is counted no longer."""
+        self.is_given_up = True
         self._transport.abort()
 
     # The long way, of a request that is counted as in flight
 
-    def begin_long(self, fields: FieldBlock, began: float) -> None:
+    def begin_long(self, fields: FieldBlock, token: Token | None, began: float) -> None:
         """What the long way wants to know."""
+        self.keep(token)
         self._fields = fields
-        self._held = self._page_size
         self._started = began
 
     def run_long(self, operation: PageOperation, type_: int, offset: int, body: bytes) -> None:

@@ -94,9 +94,9 @@ class HeadReader:
     """Reads blocks of header fields, and remembers the short ones."""
 
     def __init__(self, allowed_hosts: AllowedHosts, authorization: Authorization | None, page_size: int) -> None:
-        """`authorization` is None where no tokens are required."""
         self._allowed_hosts = allowed_hosts
-        self._authorization = authorization
+        self.authorization = authorization
+        """None where no tokens are required."""
         self._page_size = page_size
         self.blocks: dict[bytes, FieldBlock | None] = {}
         """Those that are remembered, by their bytes, the empty line behind them included; None: declined."""
@@ -116,8 +116,8 @@ class HeadReader:
             return None
         token = None
         type_text = type_.decode()
-        if self._authorization is not None:
-            token = self._authorization.admit_page_call(fields.authorization, operation, type_text)
+        if self.authorization is not None:
+            token = self.authorization.admit_page_call(fields.authorization, operation, int(type_))
             if token is None:
                 return None
         return Call(operation, type_text, offset.decode(), query or b"", fields.head), fields, token

@@ -17,9 +17,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from app.api.page_calls import LOAD, STORE, PageOperation
+from app.api.token_entries import Token
 from app.page.address import MAX_TYPE, offset_limit
 from app.pool.short_way import Begun, Found
-from app.serve.request_head import FieldBlock
+from app.serve.request_head import FieldBlock, HeadReader
 from app.serve.short_heads import ShortHeads
 from app.telemetry_cells import REQUESTS_IN_FLIGHT, Operation, request_series
 
@@ -36,8 +37,8 @@ _ENDED: Final = {LOAD: request_series(Operation.LOAD, 200), STORE: request_serie
 _MOST: Final = 64
 """Requests in a round: while they are read, Redis waits for their commands, and everybody else for the loop."""
 
-Asked = tuple[int, int, bytes, tuple["PageDoor", FieldBlock]]
-"""A request of the short way: type, offset, body, and who asks under which header fields."""
+Asked = tuple[int, int, bytes, tuple["PageDoor", FieldBlock, Token | None]]
+"""A request of the short way: type, offset, body, and who asks under which header fields and with which token."""
 
 
 class Rounds:
@@ -46,17 +47,17 @@ class Rounds:
     def __init__(
         self,
         process: ProcessContext,
-        blocks: dict[bytes, FieldBlock | None],
+        reader: HeadReader,
         heads: ShortHeads,
     ) -> None:
-        """`blocks`: the header fields that were read before."""
         self._way = process.pool.short_way
         self._in_flight = process.in_flight
         self._cells = process.telemetry.cells
         self._observe_many = process.telemetry.observe_many
         self._page_size = process.pool.page_size
         self._offset_limit = offset_limit(self._page_size)
-        self._blocks = blocks
+        self._blocks = reader.blocks
+        self._authorization = reader.authorization
         self._heads = heads
         self.arrived: list[tuple[PageDoor, bytes]] = []
         """What has come since the last round, and a request may begin with; who adds the first calls `begin_soon`."""
@@ -93,12 +94,23 @@ class Rounds:
                 self._way.store(stores, partial(self._answer, STORE, now), now)
         except Exception:
             logger.exception("Unforeseen failure")
-            for door in (*(door for door, _ in arrived), *(asked[3][0] for asked in stores)):
-                door.abort()
+            self._give_up(arrived, [*loads, *stores])
+
+    def _give_up(self, arrived: Sequence[tuple[PageDoor, bytes]], asked: Sequence[Asked]) -> None:
+        """Close the connections of a round; `asked` is what is counted as in flight of it."""
+        for door, _ in arrived:
+            door.abort()
+        for *_, (door, _, token) in asked:
+            door.abort()
+            if token is not None:
+                token.use.requests -= 1
+        self._cells[REQUESTS_IN_FLIGHT] -= len(asked)
+        self._in_flight.leave_many(len(asked), self._page_size)
 
     def _read(self, arrived: Sequence[tuple[PageDoor, bytes]], loads: list[Asked], stores: list[Asked]) -> None:
         """Sort what is for the short way into loads and stores, counted as in flight; the rest goes the long way."""
         blocks, page_size, limit, expiring = self._blocks, self._page_size, self._offset_limit, self._way.expiring
+        authorization = self._authorization
         room = self._in_flight.room(page_size)
         entered = 0
         rest = []
@@ -118,9 +130,16 @@ class Rounds:
                     body, asked = data[body_at:], stores
                     is_short = fields is not None and fields.is_plain_store and len(body) == page_size
                 if is_short and fields is not None and type_ <= MAX_TYPE and offset < limit and not door.is_closing:
-                    asked.append((type_, offset, body, (door, fields)))
-                    entered += 1
-                    continue
+                    token = None
+                    if authorization is not None:
+                        operation = LOAD if asked is loads else STORE
+                        token = authorization.admit_page_call(fields.authorization, operation, type_)
+                        if token is not None:
+                            token.use.requests += 1
+                    if token is not None or authorization is None:
+                        asked.append((type_, offset, body, (door, fields, token)))
+                        entered += 1
+                        continue
             rest.append((door, data))
         if entered:
             self._in_flight.enter_many(entered, page_size)
@@ -133,17 +152,24 @@ class Rounds:
     def _answer(self, operation: PageOperation, began: float, asked: Sequence[Asked], found: Sequence[Found]) -> None:
         """Answer those whose replies have come, and count them together; what is not plain goes the long way."""
         now = monotonic()
-        answers: list[tuple[PageDoor, bytes]] = []
+        ended = kept = 0
         head, ends, next_id = self._heads.parts(operation, asked[0][3][0].default_headers)
-        for (type_, offset, body, (door, fields)), page in zip(asked, found, strict=True):
+        for (type_, offset, body, (door, fields, token)), page in zip(asked, found, strict=True):
+            if door.is_given_up:
+                continue
             try:
                 if isinstance(page, tuple):
                     data, digest, kind = page
                     is_usual = fields.request_id is None and not door.is_closing
                     request_id = next_id() if is_usual else door.last_line(fields)
-                    answers.append((door, b"".join((head, b"%016x" % digest, ends[kind], request_id, data))))
+                    ended += 1
+                    if not door.answer(b"".join((head, b"%016x" % digest, ends[kind], request_id, data)), now):
+                        door.keep(token)
+                        kept += 1
+                    elif token is not None:
+                        token.use.requests -= 1
                 else:
-                    door.begin_long(fields, began)
+                    door.begin_long(fields, token, began)
                     if page is None:
                         door.run_long(operation, type_, offset, body)
                     elif isinstance(page, Begun):
@@ -154,12 +180,7 @@ class Rounds:
                 # Not to be seen by Redis's connection, which others need.
                 logger.exception("Unforeseen failure")
                 door.abort()
-        kept = 0
-        for door, answer in answers:
-            if not door.answer(answer, now):
-                kept += 1
-        if answers:
-            ended = len(answers)
+        if ended:
             self._observe_many(_ENDED[operation], now - began, ended)
             self._cells[REQUESTS_IN_FLIGHT] -= ended
             self._in_flight.leave_many(ended - kept, self._page_size)

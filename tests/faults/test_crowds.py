@@ -21,7 +21,7 @@ from tests.harness.service import Service
 OWN_SERVICE = True
 MIB = 1 << 20
 BYTES_IN_FLIGHT = 16 * MIB
-PROGRESS_SECONDS = 1.0
+PROGRESS_SECONDS = 2.0
 RAW = [pages.incompressible(n) for n in range(64)]
 EXTENT = b"".join(RAW * 8)
 PAGE = RAW[0]

@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 
 from app.api.authorization import Authorization
 from app.api.limits import InFlight
-from app.errors import PageMissing
+from app.errors import PageCorrupt, PageMissing
 from app.page.classify import Kind
 from app.page.codec import DecodedExtent, EncodedPage, EncodedPages, digest_of
 from app.pool.base import Page
@@ -45,6 +45,7 @@ class HeldPool:
         self.is_held = False
         self.waiting: list[asyncio.Future[None]] = []
         self.defect: BaseException | None = None
+        self.damaged: set[tuple[int, int]] = set()
         self.short_way = HeldWay(self)
 
     async def come_through(self) -> None:
@@ -91,6 +92,8 @@ class HeldWay:
 
     def __init__(self, pool: HeldPool) -> None:
         self._pool = pool
+        self.requests = 0
+        """How many have been asked of it."""
         self.expiring: set[int] = set()
         self._replies: set[asyncio.Task[None]] = set()
 
@@ -108,14 +111,18 @@ class HeldWay:
         task.add_done_callback(self._replies.discard)
 
     def load(self, asked: Sequence[Ask], answer: Answer, _now: float) -> None:
+        self.requests += len(asked)
         for ask in asked:
             self._answer(answer, ask, partial(self._load, ask))
 
     def _load(self, ask: Ask) -> Found:
+        if ask[:2] in self._pool.damaged:
+            raise PageCorrupt("The page is damaged.")
         page = self._pool.pages.get(ask[:2])
         return None if page is None else (page, digest_of(page), Kind.RAW)
 
     def store(self, asked: Sequence[Ask], answer: Answer, _now: float) -> None:
+        self.requests += len(asked)
         for ask in asked:
             self._answer(answer, ask, partial(self._store, ask))
 
