@@ -8,6 +8,7 @@ and what the short way leaves undone, goes through `Door`; the answers are the s
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from app.api.page_calls import STORE, Call, PageOperation, store_begun
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from app.pool.short_way import Begun
     from app.serve.request_head import FieldBlock
     from app.serve.short_heads import DefaultHeaders
+
+logger = logging.getLogger("pagepool.serve")
 
 _HEAD: Final = Phase.HEAD
 _CALL: Final = Phase.CALL
@@ -77,7 +80,11 @@ class PageDoor(Door):
         """What has come is not for the short way, or not all of it."""
         self._phase = _HEAD
         data, self._buffer = data + self._buffer, b""
-        super().data_received(data)
+        try:
+            super().data_received(data)
+        except Exception:
+            logger.exception("Unforeseen failure")
+            self.abort()
 
     def answer(self, answer: bytes, now: float) -> bool:
         """Send the answer; whether it is on its way, so that nothing is held for it any more."""

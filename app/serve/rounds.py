@@ -37,6 +37,8 @@ _ENDED: Final = {LOAD: request_series(Operation.LOAD, 200), STORE: request_serie
 _MOST: Final = 64
 """Requests in a round: while they are read, Redis waits for their commands, and everybody else for the loop."""
 
+Arrived = tuple["PageDoor", bytes]
+"""What has come, and to which connection."""
 Asked = tuple[int, int, bytes, tuple["PageDoor", FieldBlock, Token | None]]
 """A request of the short way: type, offset, body, and who asks under which header fields and with which token."""
 
@@ -44,12 +46,7 @@ Asked = tuple[int, int, bytes, tuple["PageDoor", FieldBlock, Token | None]]
 class Rounds:
     """The rounds of one worker."""
 
-    def __init__(
-        self,
-        process: ProcessContext,
-        reader: HeadReader,
-        heads: ShortHeads,
-    ) -> None:
+    def __init__(self, process: ProcessContext, reader: HeadReader, heads: ShortHeads) -> None:
         self._way = process.pool.short_way
         self._in_flight = process.in_flight
         self._cells = process.telemetry.cells
@@ -59,7 +56,7 @@ class Rounds:
         self._blocks = reader.blocks
         self._authorization = reader.authorization
         self._heads = heads
-        self.arrived: list[tuple[PageDoor, bytes]] = []
+        self.arrived: list[Arrived] = []
         """What has come since the last round, and a request may begin with; who adds the first calls `begin_soon`."""
         self._with_body: list[Asked] = []
         self._is_due = False
@@ -86,20 +83,18 @@ class Rounds:
         if self.arrived:
             self.begin_soon(loop)
         now = monotonic()
-        try:
-            self._read(arrived, loads, stores)
-            if loads:
-                self._way.load(loads, partial(self._answer, LOAD, now), now)
-            if stores:
-                self._way.store(stores, partial(self._answer, STORE, now), now)
-        except Exception:
-            logger.exception("Unforeseen failure")
-            self._give_up(arrived, [*loads, *stores])
+        for door, data in self._read(arrived, loads, stores):
+            door.go_long(data)
+        for operation, asked, begin in ((LOAD, loads, self._way.load), (STORE, stores, self._way.store)):
+            if asked:
+                try:
+                    begin(asked, partial(self._answer, operation, now), now)
+                except Exception:
+                    logger.exception("Unforeseen failure")
+                    self._give_up(asked)
 
-    def _give_up(self, arrived: Sequence[tuple[PageDoor, bytes]], asked: Sequence[Asked]) -> None:
-        """Close the connections of a round; `asked` is what is counted as in flight of it."""
-        for door, _ in arrived:
-            door.abort()
+    def _give_up(self, asked: Sequence[Asked]) -> None:
+        """Close the connections of what would wait for ever."""
         for *_, (door, _, token) in asked:
             door.abort()
             if token is not None:
@@ -107,13 +102,13 @@ class Rounds:
         self._cells[REQUESTS_IN_FLIGHT] -= len(asked)
         self._in_flight.leave_many(len(asked), self._page_size)
 
-    def _read(self, arrived: Sequence[tuple[PageDoor, bytes]], loads: list[Asked], stores: list[Asked]) -> None:
-        """Sort what is for the short way into loads and stores, counted as in flight; the rest goes the long way."""
+    def _read(self, arrived: Sequence[Arrived], loads: list[Asked], stores: list[Asked]) -> list[Arrived]:
+        """Sort what is for the short way into loads and stores, counted as in flight; the rest, for the long way."""
         blocks, page_size, limit, expiring = self._blocks, self._page_size, self._offset_limit, self._way.expiring
         authorization = self._authorization
         room = self._in_flight.room(page_size)
         entered = 0
-        rest = []
+        rest: list[Arrived] = []
         for door, data in arrived:
             match = _match(data)
             if match is not None and entered < room:
@@ -144,8 +139,7 @@ class Rounds:
         if entered:
             self._in_flight.enter_many(entered, page_size)
             self._cells[REQUESTS_IN_FLIGHT] += entered
-        for door, data in rest:
-            door.go_long(data)
+        return rest
 
     # Answers
 
