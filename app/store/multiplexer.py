@@ -148,7 +148,7 @@ class Multiplexer:
         """As `send`, for `count` packed commands at once; the future gives the list of their replies."""
         return self.ready().send_many(commands, count)
 
-    def send_write(self, command: Sequence[bytes]) -> asyncio.Future[Reply]:
+    def send_write(self, *command: bytes) -> asyncio.Future[Reply]:
         """As `send`, for a command that checks `deadline`: its failure is reported only when it can take no effect.
 
         Args:

@@ -78,7 +78,7 @@ class SentChange:
             b"%d" % (chunk >> RUN_SHIFT),
             change.expected,
         )
-        return connection.send_write(command_with(items, change.blobs))
+        return connection.send_write(*command_with(items, change.blobs))
 
     async def finish(self) -> ChangeResult:
         """Wait for the change.
