@@ -56,6 +56,7 @@ class RedisStore:
         self.stripe_bytes = [0] * keys.stripes
         self.total_pages = 0
         self.total_bytes = 0
+        self._told = [0] * keys.stripes  # how many changes have told a stripe's counters
         self.type_totals: dict[int, TypeTotals] = {}
         """Of the types that have a limit of their own."""
         self.reclaims = Reclaims()
@@ -131,7 +132,11 @@ class RedisStore:
         return await SentChange(self, change, room, refuse=refuse, keep=keep).finish()
 
     def learn_totals(self, stripe: int, pages: int, bytes_: int) -> None:
-        """Take over a stripe's counters, as a reply just told them."""
+        """Take over a stripe's counters, as a change's reply just told them."""
+        self._told[stripe] += 1
+        self._take_over(stripe, pages, bytes_)
+
+    def _take_over(self, stripe: int, pages: int, bytes_: int) -> None:
         self.total_pages += pages - self.stripe_pages[stripe]
         self.total_bytes += bytes_ - self.stripe_bytes[stripe]
         self.stripe_pages[stripe], self.stripe_bytes[stripe] = pages, bytes_
@@ -150,10 +155,11 @@ class RedisStore:
         """Look at the bytes of a type with a limit; asked after all stores that were sent."""
         field = b"t%d" % type_
         commands = [pack_command((b"HMGET", key, field)) for key in self.keys.stripe_keys]
+        told = self._told.copy()
         stripes = range(self.keys.stripes)
         replies = await ask_stripes(self.nodes, stripes, self.keys.stripe_keys, commands, is_partial=True)
         for stripe, reply in enumerate(replies):
-            if reply is not None:
+            if reply is not None and self._told[stripe] == told[stripe]:
                 self.learn_type_totals(type_, stripe, unpack_counters(reply[0]).bytes)
 
     async def read_totals(self, *, is_partial: bool = False) -> Counters:
@@ -163,6 +169,7 @@ class RedisStore:
             is_partial: stripes whose node does not answer are left out, as long as any does; what was last known of
                 them stays in `total_bytes` and `total_pages`.
         """
+        told = self._told.copy()
         replies = await ask_stripes(
             self.nodes, range(self.keys.stripes), self.keys.stripe_keys, self._total_commands, is_partial=is_partial
         )
@@ -175,12 +182,11 @@ class RedisStore:
             reclaims += unpack_reclaims(gone)
             if identifier != self.record.pool_id:
                 unmarked.append(stripe)
-            if field is not None:
-                counters = unpack_counters(field)
-                self.learn_totals(stripe, counters.pages, counters.bytes)
-                total += counters
-            else:
-                self.learn_totals(stripe, 0, 0)
+            counters = unpack_counters(field)
+            total += counters
+            # While other nodes were waited for, a change may have told what came after this reply.
+            if self._told[stripe] == told[stripe]:
+                self._take_over(stripe, counters.pages, counters.bytes)
         self.reclaims = reclaims
         for stripe in unmarked:
             await self.record.mark_lost_stripe(stripe)
