@@ -12,7 +12,7 @@ The answers are those of `Pages.load` and `Pages.store_page`, at a fraction of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
@@ -120,6 +120,8 @@ class ShortWay:
             except PageCorrupt as error:
                 self._cells[DECODE_FAILURES] += 1
                 page = error
+            except Exception as error:  # noqa: BLE001  not to be seen by Redis's connection; who answers logs it
+                page = error
             found.append(page)
         self._count(_LOAD_SERIES, LOADS, counts, monotonic() - sent_at)
         return found
@@ -162,7 +164,11 @@ class ShortWay:
         bytes_ = 0
         for script, reply in zip(scripts, replies, strict=True):
             error = reply if isinstance(reply, BaseException) and not isinstance(reply, ReplyError) else None
-            left = self._pages.left_by(script, reply)
+            left: Container[int] = range(len(script.puts))
+            try:
+                left = self._pages.left_by(script, reply)
+            except Exception as unforeseen:  # noqa: BLE001  as above
+                error = unforeseen
             for number, (_, _, kind, blob, (ask, encoded)) in enumerate(script.puts):
                 asked.append(ask)
                 bytes_ += len(blob)
@@ -176,7 +182,7 @@ class ShortWay:
         return asked, stored
 
     def _count(self, series: int, first_cell: int, counts: Sequence[int], seconds: float) -> None:
-        """Count what ended together; a cell in shared memory costs more than a list."""
+        """Count what ended together."""
         if any(counts):
             self._observe_many(series, seconds, sum(counts))
         for kind in Kind:

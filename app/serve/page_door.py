@@ -93,8 +93,9 @@ class PageDoor(Door):
             transport.write(answer)
         self._phase = _HEAD
         self._held = None
-        self._due = now + self._keep_alive
         is_sent = not self._write_paused or transport.is_closing()
+        if is_sent:
+            self._due = now + self._keep_alive
         if self.is_closing:
             transport.close()
         elif self._buffer:

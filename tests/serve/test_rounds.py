@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tests.harness.raw_http import request
-from tests.serve.open_door import PAGE, Client, OpenDoor, opened, run
+from tests.serve.open_door import PAGE, SECONDS, Client, OpenDoor, opened, run
 
 CLIENTS = 150
 """More than a round takes."""
@@ -133,5 +133,26 @@ def test_a_body_behind_its_head() -> None:
             assert door.pool.short_way.requests == before + 30
             for number, client in enumerate(clients):
                 assert (await client.ask("GET", f"/v1/pages/3/{number}"))[2] == page_of(number)
+
+    run(story)
+
+
+def test_a_client_that_does_not_take_its_pages() -> None:
+    """Its last answer counts as in flight until it is cut off, in the time for progress and not that of an idle one."""
+
+    async def story() -> None:
+        async with opened(progress_timeout=0.5, keep_alive_timeout=600) as door:
+            await clients_of(door, 1)
+            client = await door.client(receive_buffer=4096)
+            client.writer.transport.pause_reading()
+            before = door.pool.short_way.requests
+            most = ""
+            async with asyncio.timeout(SECONDS):
+                while len(door.state.connections) > 1:
+                    client.writer.write(request("GET", "/v1/pages/9/0"))
+                    await asyncio.sleep(0)
+                    most = max(most, door.counted[0])
+            assert door.pool.short_way.requests > before + 10
+            assert most == "InFlight(1 requests, 4096 bytes)"
 
     run(story)
