@@ -66,7 +66,7 @@ class ShortWay:
         self._largest_blob = page_size + ENVELOPE_BYTES
         zero = zero_page(page_size)
         self._zero = (zero, digest_of(zero), _ZERO)
-        self._under_way: set[Batch[Any]] = set()
+        self._under_way: dict[Batch[Any], None] = {}  # in the order of sending: the newest totals are learnt last
         self.expiring = state.expiring
         """Types whose pages expire: loads of them ask for times, too, the long way."""
         store.nodes.after_replies.append(self._deal)
@@ -77,8 +77,8 @@ class ShortWay:
             batch.deal()
 
     def _batch(self, items: Sequence[Item], now: float, deal_with: DealWith[Item]) -> Batch[Item]:
-        batch = Batch(items, now, deal_with, self._under_way.discard)
-        self._under_way.add(batch)
+        batch = Batch(items, now, deal_with, self._under_way.pop)
+        self._under_way[batch] = None
         return batch
 
     # Loads
@@ -134,11 +134,9 @@ class ShortWay:
         if not state.surely_fits(len(asked) * self._largest_blob, len(asked)):
             answer(asked, [None] * len(asked))
             return
+        governed: Sequence[Ask] = ()
         if state.policies and (governed := [ask for ask in asked if ask[0] in state.policies]):
-            answer(governed, [None] * len(governed))
             asked = [ask for ask in asked if ask[0] not in state.policies]
-            if not asked:
-                return
         encode = state.encoder.encode
         puts: list[Put] = []
         new_bytes = 0
@@ -150,15 +148,16 @@ class ShortWay:
             puts.append((type_, offset, encoded.kind, blob, (ask, encoded)))
 
         def deal_with(scripts: Sequence[Puts], replies: Sequence[Outcome]) -> None:
-            answer(*self._settle(scripts, replies, now))
+            asked = [put[-1][0] for script in scripts for put in script.puts]
+            answer(asked, self._settle(scripts, replies, now))
 
-        state.reserve_pages(len(puts), new_bytes)
-        self._pages.put(puts, lambda scripts: self._batch(scripts, now, deal_with))
+        if puts:
+            state.reserve_pages(len(puts), new_bytes)
+            self._pages.put(puts, lambda scripts: self._batch(scripts, now, deal_with))
+        if governed:
+            answer(governed, [None] * len(governed))
 
-    def _settle(
-        self, scripts: Sequence[Puts], replies: Sequence[Outcome], sent_at: float
-    ) -> tuple[list[Ask], list[Found]]:
-        asked: list[Ask] = []
+    def _settle(self, scripts: Sequence[Puts], replies: Sequence[Outcome], sent_at: float) -> list[Found]:
         stored: list[Found] = []
         counts = [0] * len(Kind)
         bytes_ = 0
@@ -169,17 +168,16 @@ class ShortWay:
                 left = self._pages.left_by(script, reply)
             except Exception as unforeseen:  # noqa: BLE001  as above
                 error = unforeseen
-            for number, (_, _, kind, blob, (ask, encoded)) in enumerate(script.puts):
-                asked.append(ask)
+            for number, (_, _, kind, blob, (_, encoded)) in enumerate(script.puts):
                 bytes_ += len(blob)
                 if number not in left:
                     counts[kind] += 1
                     stored.append((b"", encoded.digest, kind))
                 else:
                     stored.append(error or Begun(encoded, sent_at))
-        self._state.release_pages(len(asked), bytes_)
+        self._state.release_pages(len(stored), bytes_)
         self._count(_STORE_SERIES, STORES, counts, monotonic() - sent_at)
-        return asked, stored
+        return stored
 
     def _count(self, series: int, first_cell: int, counts: Sequence[int], seconds: float) -> None:
         """Count what ended together."""

@@ -82,6 +82,8 @@ class PageDoor(Door):
         data, self._buffer = data + self._buffer, b""
         try:
             super().data_received(data)
+            if self.is_closing:
+                self.shutdown()  # it was told to while the round had it
         except Exception:
             logger.exception("Unforeseen failure")
             self.abort()
@@ -115,6 +117,7 @@ class PageDoor(Door):
     def abort(self) -> None:
         """Close at once: the request cannot be answered, and is counted no longer."""
         self.is_given_up = True
+        self._held = None
         self._transport.abort()
 
     # The long way, of a request that is counted as in flight

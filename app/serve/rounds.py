@@ -78,9 +78,10 @@ class Rounds:
         arrived = self.arrived[:_MOST]
         del self.arrived[:_MOST]
         loads: list[Asked] = []
-        stores, self._with_body = self._with_body, []
+        stores = self._with_body[:_MOST]
+        del self._with_body[:_MOST]
         self._is_due = False
-        if self.arrived:
+        if self.arrived or self._with_body:
             self.begin_soon(loop)
         now = monotonic()
         for door, data in self._read(arrived, loads, stores):
@@ -148,7 +149,9 @@ class Rounds:
         now = monotonic()
         ended = kept = 0
         head, ends, next_id = self._heads.parts(operation, asked[0][3][0].default_headers)
-        for (type_, offset, body, (door, fields, token)), page in zip(asked, found, strict=True):
+        failed: list[Asked] = []
+        for ask, page in zip(asked, found, strict=True):
+            door, fields, token = ask[3]
             if door.is_given_up:
                 continue
             try:
@@ -156,25 +159,32 @@ class Rounds:
                     data, digest, kind = page
                     is_usual = fields.request_id is None and not door.is_closing
                     request_id = next_id() if is_usual else door.last_line(fields)
-                    ended += 1
                     if not door.answer(b"".join((head, b"%016x" % digest, ends[kind], request_id, data)), now):
                         door.keep(token)
                         kept += 1
                     elif token is not None:
                         token.use.requests -= 1
+                    ended += 1
                 else:
-                    door.begin_long(fields, token, began)
-                    if page is None:
-                        door.run_long(operation, type_, offset, body)
-                    elif isinstance(page, Begun):
-                        door.store_on(type_, offset, page)
-                    else:
-                        door.fail(operation, type_, offset, page)
+                    self._go_on_long(operation, ask, page, began)
             except Exception:
-                # Not to be seen by Redis's connection, which others need.
                 logger.exception("Unforeseen failure")
-                door.abort()
+                failed.append(ask)
+        if failed:
+            self._give_up(failed)
         if ended:
             self._observe_many(_ENDED[operation], now - began, ended)
             self._cells[REQUESTS_IN_FLIGHT] -= ended
             self._in_flight.leave_many(ended - kept, self._page_size)
+
+    @staticmethod
+    def _go_on_long(operation: PageOperation, ask: Asked, found: Begun | BaseException | None, began: float) -> None:
+        """Answer by the long way what the short way leaves undone."""
+        type_, offset, body, (door, fields, token) = ask
+        door.begin_long(fields, token, began)
+        if found is None:
+            door.run_long(operation, type_, offset, body)
+        elif isinstance(found, Begun):
+            door.store_on(type_, offset, found)
+        else:
+            door.fail(operation, type_, offset, found)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeVar
+
+logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
@@ -49,4 +52,8 @@ class Batch(Generic[Item]):
             self._dealt = end
             if end == len(self.items):
                 self._when_done(self)
-            self._deal_with(self.items[begin:end], self._outcomes[begin:end])
+            try:
+                self._deal_with(self.items[begin:end], self._outcomes[begin:end])
+            except Exception:
+                # Not to be seen by Redis's connection, which others need.
+                logger.exception("Unforeseen failure")

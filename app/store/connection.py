@@ -141,11 +141,12 @@ class Connection(asyncio.Protocol):
                     receiver.set_result(reply)
                 except asyncio.InvalidStateError:
                     pass  # it was cancelled
-            for act in self._after_replies:
-                act()
         except hiredis.ProtocolError:
             logger.exception("Redis sent what is no reply")
             self.abort()
+        finally:
+            for act in self._after_replies:
+                act()
 
     def post(self, receiver: Receiver, command: Sequence[bytes], now: float, *, is_write: bool) -> None:
         """Queue a packed command; it leaves with all others of this tick, in order and in one write.

@@ -2,7 +2,7 @@
 -- what most stores are, as many as came together; change_chunk.lua does all the others.
 --
 -- KEYS[1] stripe   KEYS[1 + i] the chunk of page i; several may lie in one, none is named twice
--- ARGV[1] header, packed (app/store/single_pages.py): deadline in microseconds of Redis's clock; for each page its bit
+-- ARGV[1] header, packed (app/store/put_pages.py): deadline in microseconds of Redis's clock; for each page its bit
 --         in a map of the chunk, low and high word, and its kind: 0 zero, 1 same, 2 compressed, 3 raw
 -- ARGV[2] the pool's UUID   ARGV[3] the type's field in the stripe
 -- ARGV[2 + 2i], ARGV[3 + 2i] index and blob of page i; either all pages are zero, and all blobs empty, or none
@@ -81,6 +81,16 @@ for i = 2, #KEYS do
   end
 end
 
+local function gained(counters)
+  local p, z, s, r, b = unpack('<ddddd', counters)
+  return pack('<ddddd', p + pages, z + zero, s + same, r + raw, b + bytes), p + pages, b + bytes
+end
+local of_stripe, stripe_pages, stripe_bytes, of_type
+if is_counted or #left > 0 then
+  of_stripe, stripe_pages, stripe_bytes = gained(stripe[2])
+  of_type = gained(stripe[3])
+end
+
 for i = 2, #KEYS do
   if not left[-i] then
     local key, index, blob = KEYS[i], ARGV[2 * i], ARGV[2 * i + 1]
@@ -97,12 +107,6 @@ for i = 2, #KEYS do
     end
   end
 end
-if not is_counted and #left == 0 then return 0 end
-
-local function gained(counters)
-  local p, z, s, r, b = unpack('<ddddd', counters)
-  return pack('<ddddd', p + pages, z + zero, s + same, r + raw, b + bytes), p + pages, b + bytes
-end
-local of_stripe, stripe_pages, stripe_bytes = gained(stripe[2])
-if is_counted then call('HSET', KEYS[1], 'n', of_stripe, ARGV[3], (gained(stripe[3]))) end
+if is_counted then call('HSET', KEYS[1], 'n', of_stripe, ARGV[3], of_type) end
+if not stripe_pages then return 0 end
 return {stripe_pages, stripe_bytes, table.concat(left)}

@@ -28,6 +28,9 @@ BULK_INDEX: Final = tuple(b"$%d\r\n%d" % (len(str(index)), index) for index in r
 _COMMAND: Final = b"*%d\r\n$7\r\nEVALSHA\r\n$40\r\n" + PUT_PAGES.sha + b"\r\n$%d\r\n%d\r\n"
 _BULK_INDEX_AND_LENGTH: Final = b"%b\r\n$%d\r\n"
 
+MOST_PAGES: Final = 64
+"""Pages that one script puts at most: Redis does nothing else meanwhile, and its reply numbers pages by a byte."""
+
 Put = tuple[int, int, Kind, bytes, Any]
 """A page to be put: type, offset, kind, blob (b"" for a zero page), who puts it."""
 
@@ -74,7 +77,7 @@ class Puts:
 
 
 def sorted_puts(puts: Sequence[Put], keys: KeySchema) -> list[Puts]:
-    """What each script is to put, in an order that puts a page that comes twice twice."""
+    """What each script is to put, MOST_PAGES at most, in an order that puts a page that comes twice twice."""
     scripts: list[Puts] = []
     last: dict[tuple[int, int, bool], Puts] = {}
     place = keys.place
@@ -83,7 +86,7 @@ def sorted_puts(puts: Sequence[Put], keys: KeySchema) -> list[Puts]:
         stripe, chunk_key = place(type_, offset >> CHUNK_SHIFT)
         alike = (stripe, type_, kind == 0)
         script = last.get(alike)
-        if script is None or offset in script.offsets:
+        if script is None or offset in script.offsets or len(script.puts) == MOST_PAGES:
             script = last[alike] = Puts(stripe, type_)
             scripts.append(script)
         script.puts.append(put)

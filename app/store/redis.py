@@ -155,12 +155,15 @@ class RedisStore:
         """Look at the bytes of a type with a limit; asked after all stores that were sent."""
         field = b"t%d" % type_
         commands = [pack_command((b"HMGET", key, field)) for key in self.keys.stripe_keys]
-        told = self._told.copy()
+        totals = self.type_totals.get(type_)
+        if totals is None:
+            return
+        told = totals.told.copy()
         stripes = range(self.keys.stripes)
         replies = await ask_stripes(self.nodes, stripes, self.keys.stripe_keys, commands, is_partial=True)
         for stripe, reply in enumerate(replies):
-            if reply is not None and self._told[stripe] == told[stripe]:
-                self.learn_type_totals(type_, stripe, unpack_counters(reply[0]).bytes)
+            if reply is not None and totals.told[stripe] == told[stripe]:
+                totals.take_over(stripe, unpack_counters(reply[0]).bytes)
 
     async def read_totals(self, *, is_partial: bool = False) -> Counters:
         """The pool's counters, summed over all stripes; asked on the stores' connections, after all that was sent.
@@ -268,9 +271,16 @@ class TypeTotals:
 
     def __init__(self, stripes: int) -> None:
         self._of_stripe = [0] * stripes
+        self.told = [0] * stripes
+        """How many changes of the type have told its bytes."""
         self.bytes = 0
 
     def learn(self, stripe: int, bytes_: int) -> None:
-        """Take over what a reply told."""
+        """Take over what a change's reply told."""
+        self.told[stripe] += 1
+        self.take_over(stripe, bytes_)
+
+    def take_over(self, stripe: int, bytes_: int) -> None:
+        """Take over what is in a stripe."""
         self.bytes += bytes_ - self._of_stripe[stripe]
         self._of_stripe[stripe] = bytes_

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from app.page.classify import Kind
 from app.store.chunk import check_word
 from app.store.keys import KeySchema
-from app.store.put_pages import DEADLINE, Puts, sorted_puts
+from app.store.put_pages import DEADLINE, MOST_PAGES, Puts, sorted_puts
 from app.store.redis import unpack_counters
 from app.store.script_header import ChunkChange, Room, pack_header
 from app.store.scripts import CHANGE_CHUNK, PUT_PAGES
@@ -290,3 +290,17 @@ def test_many_pages_at_once(server: RedisServer, there: Any, then: Any, lacks_me
 def _has_place(model: PoolModel, script: Puts) -> bool:
     """Whether any of the pages has a chunk, so that something would be written."""
     return any(model.has_chunk(put[0], put[1] // 64) for put in script.puts)
+
+
+def test_more_pages_than_a_script_takes() -> None:
+    """They are several scripts, so that every page's number fits the byte that a reply has for it."""
+    puts = [(1, offset, Kind.RAW, b"blob", None) for offset in range(300)]
+    scripts = sorted_puts(puts, KEYS)
+    assert [put for script in scripts for put in script.puts] == puts
+    for script in scripts:
+        assert len(script.puts) <= MOST_PAGES
+        for reply in (0, [300, 1200, b""], [300, 1200, b"\x01"], 4):
+            left = script.left_by(reply)
+            assert [number for number in range(len(script.puts)) if number in left] == (
+                [1] if isinstance(reply, list) and reply[2] else [*range(len(script.puts))] if reply == 4 else []
+            )
