@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from app.page.classify import Kind
 from app.page.codec import EncodedPages
-from app.store.chunk import FULL_MASK
+from app.store.chunk import FULL_MASK, in_fields
 from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT, INDEX_MASK
 from app.store.script_header import ChunkChange
 
@@ -32,12 +32,14 @@ def puts(type_: int, pages: EncodedPages) -> list[ChunkChange]:
             change.zero_map |= bit
             continue
         change.blob_map |= bit
-        blobs.append(blob)
         change.blob_bytes += len(blob)
+        if kind == _RAW:
+            change.raw_map |= bit
+            blobs += in_fields(blob)
+            continue
+        blobs.append(blob)
         if kind == _SAME:
             change.same_map |= bit
-        elif kind == _RAW:
-            change.raw_map |= bit
     return changes
 
 
@@ -47,8 +49,9 @@ def put_one(type_: int, offset: int, kind: int, blob: bytes) -> ChunkChange:
     chunk = offset >> CHUNK_SHIFT
     if kind == _ZERO:
         return ChunkChange(type_, chunk, zero_map=bit)
-    same, raw = bit * (kind == _SAME), bit * (kind == _RAW)
-    return ChunkChange(type_, chunk, 0, same, raw, bit, 0, (blob,), len(blob))
+    if kind == _RAW:
+        return ChunkChange(type_, chunk, 0, 0, bit, bit, 0, in_fields(blob), len(blob))
+    return ChunkChange(type_, chunk, 0, bit * (kind == _SAME), 0, bit, 0, (blob,), len(blob))
 
 
 def chunk_masks(offset: int, count: int) -> Iterable[tuple[int, int]]:

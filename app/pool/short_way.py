@@ -99,7 +99,9 @@ class ShortWay:
             page: Found = None
             try:
                 if type(reply) is list:
-                    field, blob = reply
+                    field, blob, rest = reply
+                    if rest is not None and blob is not None:
+                        blob += rest
                     index = offset & INDEX_MASK
                     # The map has to say that there is a blob; that it is the right map, the blob's check will show.
                     if (

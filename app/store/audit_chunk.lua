@@ -13,7 +13,7 @@ local bytes, indices = 0, {}
 for _, field in ipairs(fields) do
   if field ~= 'm' and field ~= 'g' then
     bytes = bytes + redis.call('HSTRLEN', KEYS[1], field)
-    indices[#indices + 1] = tonumber(field)
+    indices[#indices + 1] = tonumber(field) -- not of a raw page's rest
   end
 end
 local place = tonumber(ARGV[2])

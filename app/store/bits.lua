@@ -53,6 +53,13 @@ local function expired_pages(g, lo, hi, cutoff, since)
   return elo, ehi
 end
 
+-- Bytes of a page's blob, of which a raw page's rest lies in a field of its own (chunk.py).
+local function blob_bytes(key, i, is_raw)
+  local bytes = call('HSTRLEN', key, i)
+  if is_raw then bytes = bytes + call('HSTRLEN', key, i .. 'r') end
+  return bytes
+end
+
 -- Counters of a stripe or a type after a change.
 local function counters_after(counters, pages, zero, same, raw, bytes)
   local p, z, s, r, b = 0, 0, 0, 0, 0

@@ -4,7 +4,7 @@
 -- ARGV[1] header, packed (app/store/script_header.py)         ARGV[2] the pool's UUID
 -- ARGV[3] type    ARGV[4] run      ARGV[5] expected state of the one page: '' any, 'a' absent, 'z' zero, else the
 --                                  eight bytes of its envelope's digest
--- ARGV[6 …]       the blobs of the pages to put that are not zero, by ascending index
+-- ARGV[6 …]       the blobs of the pages to put that are not zero, by ascending index; each raw page's in two items
 --
 -- Answers {status, …}: 0 done, 1 past its deadline, 2 the stripe was lost, 3 not the expected state, 4 the type has
 -- another policy; nothing was written unless it is 0. Then: pages and bytes of the stripe, pages that were dropped; and
@@ -73,17 +73,25 @@ end
 -- Decide. Refused pages leave the maps of what is put, and join those that are dropped (the stale-copy rule) unless the
 -- caller keeps what was there (an image's write).
 local limit_hits, flo, fhi, mlo, mhi, ylo, yhi = 0, 0, 0, 0, 0, 0, 0
-local blob_of = {}
+local blob_of, rest_of = {}, {}
 local freed = nil
 if exact == 1 or refuse == 1 then
   local position, bytes, pages = 5, 0, 0
   freed = 0
   for i = 0, 63 do
     local is_blob, is_zero = has(blo, bhi, i), has(zlo, zhi, i)
-    if is_blob then position = position + 1 end
+    local blob, rest
+    if is_blob then
+      position = position + 1
+      blob = ARGV[position]
+      if has(rlo, rhi, i) then
+        position = position + 1
+        rest = ARGV[position]
+      end
+    end
     if is_blob or is_zero or has(dlo, dhi, i) then
       local was_present = has(plo, phi, i)
-      local old = has(oblo, obhi, i) and call('HSTRLEN', KEYS[1], i) or 0
+      local old = has(oblo, obhi, i) and blob_bytes(KEYS[1], i, has(orlo, orhi, i)) or 0
       local low, high = 0, 0
       if i < 32 then low = lshift(1, i) else high = lshift(1, i - 32) end
       local refused = false
@@ -119,8 +127,8 @@ if exact == 1 or refuse == 1 then
       end
       if (is_blob or is_zero) and not refused then
         if is_blob then
-          blob_of[i] = ARGV[position]
-          bytes = bytes + #ARGV[position] - old
+          blob_of[i], rest_of[i] = blob, rest
+          bytes = bytes + #blob + #(rest or '') - old
         else
           bytes = bytes - old
         end
@@ -166,7 +174,7 @@ if not freed then
       local lo, hi = golo, gohi
       for i = first, 63 do
         if has(lo, hi, i) then
-          freed = freed + call('HSTRLEN', KEYS[1], i)
+          freed = freed + blob_bytes(KEYS[1], i, has(orlo, orhi, i))
           lo, hi = without(lo, hi, i)
           if lo == 0 and hi == 0 then break end
         end
@@ -226,9 +234,17 @@ if m or not is_empty then
         arguments[#arguments + 1] = i
         arguments[#arguments + 1] = blob
       end
+      for i, rest in pairs(rest_of) do
+        arguments[#arguments + 1] = i .. 'r'
+        arguments[#arguments + 1] = rest
+      end
     elseif new_blobs == 1 and has(blo, bhi, index) then
       arguments[#arguments + 1] = index
       arguments[#arguments + 1] = ARGV[6]
+      if has(rlo, rhi, index) then
+        arguments[#arguments + 1] = index .. 'r'
+        arguments[#arguments + 1] = ARGV[7]
+      end
     else
       local position = 5
       for i = first, 63 do
@@ -236,22 +252,28 @@ if m or not is_empty then
           position = position + 1
           arguments[#arguments + 1] = i
           arguments[#arguments + 1] = ARGV[position]
+          if has(rlo, rhi, i) then
+            position = position + 1
+            arguments[#arguments + 1] = i .. 'r'
+            arguments[#arguments + 1] = ARGV[position]
+          end
         end
       end
     end
     call('HSET', KEYS[1], unpack(arguments))
   end
   local gone = {}
-  golo, gohi = band(golo, bnot(blo)), band(gohi, bnot(bhi))
-  if golo ~= 0 or gohi ~= 0 then
+  local function goes(lo, hi, suffix)
     for i = first, 63 do
-      if has(golo, gohi, i) then
-        gone[#gone + 1] = i
-        golo, gohi = without(golo, gohi, i)
-        if golo == 0 and gohi == 0 then break end
+      if lo == 0 and hi == 0 then return end
+      if has(lo, hi, i) then
+        gone[#gone + 1] = i .. suffix
+        lo, hi = without(lo, hi, i)
       end
     end
   end
+  goes(band(golo, bnot(blo)), band(gohi, bnot(bhi)), '')
+  goes(band(orlo, tlo, bnot(rlo)), band(orhi, thi, bnot(rhi)), 'r')
   if new_blobs == 0 then
     call('HDEL', KEYS[1], gone[1] or '-', unpack(gone, 2))
     if is_empty then

@@ -9,6 +9,9 @@ r"""A chunk's field "m": which of its 64 pages are present, and of which kind.
 All little-endian; bit i stands for page 64 × chunk + i. `bytes` is the sum of the chunk's blobs, envelopes included.
 A page that is present and neither zero, same nor raw is compressed. `check` binds the field to (type, chunk), as the
 envelope's digest binds a blob, so that a reply meant for another chunk never passes for this one's zeros.
+
+Page i's blob is the field <i>; of a raw page, the last 19 bytes are the field <i>r: whole, a blob of 4105 bytes would
+take 5120 of jemalloc (its next class above 4096), in two 4096 and 24.
 """
 
 from __future__ import annotations
@@ -19,8 +22,8 @@ from typing import Final
 
 from app.errors import PageCorrupt
 from app.page.classify import Kind
-from app.page.codec import address_mix
-from app.store.keys import CHUNK_SHIFT
+from app.page.codec import ENVELOPE_BYTES, address_mix
+from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT
 
 SHORT_BYTES: Final = 12
 LONG_BYTES: Final = 40
@@ -37,6 +40,31 @@ ZERO_AT: Final = 12
 """Where the maps begin; page i's bit is the (i mod 8)-th of byte i / 8."""
 
 FULL_MASK: Final = (1 << 64) - 1
+
+_STRING_BYTES: Final = 10
+"""What Redis adds to a string, at most (sds.h)."""
+REST_BYTES: Final = ENVELOPE_BYTES + _STRING_BYTES
+"""So much of a raw page's blob lies apart, that the other part is not longer than a page, as Redis keeps it."""
+
+BLOB_FIELDS: Final = tuple(b"%d" % index for index in range(CHUNK_PAGES))
+REST_FIELDS: Final = tuple(b"%dr" % index for index in range(CHUNK_PAGES))
+"""The fields of a chunk's pages."""
+
+
+def in_fields(blob: bytes) -> tuple[bytes, bytes]:
+    """A raw page's blob as its two fields."""
+    return blob[:-REST_BYTES], blob[-REST_BYTES:]
+
+
+def join_fields(reply: list[bytes | None], count: int) -> None:
+    """Of a reply that has `count` pages' BLOB_FIELDS and then their REST_FIELDS behind the map, make one of blobs."""
+    rests = reply[count + 1 : 2 * count + 1]
+    del reply[count + 1 : 2 * count + 1]
+    if rests.count(None) == count:
+        return
+    for place, rest in enumerate(rests, 1):
+        if rest is not None and (blob := reply[place]) is not None:
+            reply[place] = blob + rest
 
 
 def check_word(type_: int, chunk: int) -> int:

@@ -11,14 +11,13 @@ from time import perf_counter
 from typing import Any, Final
 
 from app.errors import PagesLost
-from app.store.chunk import ChunkMap, unpack
-from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT, INDEX_MASK, RUN_SHIFT
+from app.store.chunk import BLOB_FIELDS, REST_FIELDS, ChunkMap, join_fields, unpack
+from app.store.keys import CHUNK_SHIFT, INDEX_MASK, RUN_SHIFT
 from app.store.multiplexer import pack_command
 from app.store.redis import RedisStore
 from app.store.replies import ReplyError, checked
 
 LOST: Final = "The backend lost pages of this image; `pagepool repair --accept-loss` goes on without them."
-_ALL_FIELDS: Final = tuple(b"%d" % index for index in range(CHUNK_PAGES))
 
 
 class ImageReads:
@@ -32,7 +31,8 @@ class ImageReads:
         chunk, index = first >> CHUNK_SHIFT, first & INDEX_MASK
         stripe = self._store.keys.stripe_of(type_, chunk)
         key = self._store.keys.chunk(stripe, type_, chunk)
-        return SentRead(self._store, stripe, (b"HMGET", key, b"m", *_ALL_FIELDS[index : index + count]))
+        here = slice(index, index + count)
+        return SentRead(self._store, stripe, (b"HMGET", key, b"m", *BLOB_FIELDS[here], *REST_FIELDS[here]), count)
 
     async def chunks_held(self, type_: int, run: int) -> int:
         """The 64-bit map of the chunks that are held in a run.
@@ -67,6 +67,7 @@ class SentRead:
         "_command",
         "_key",
         "_nodes",
+        "_pages",
         "_pool_id",
         "_reply",
         "_sent_at",
@@ -75,7 +76,8 @@ class SentRead:
         "seconds",
     )
 
-    def __init__(self, store: RedisStore, stripe: int, command: Sequence[bytes]) -> None:
+    def __init__(self, store: RedisStore, stripe: int, command: Sequence[bytes], pages: int = 0) -> None:
+        self._pages = pages
         self._nodes = store.nodes
         self._pool_id = store.record.pool_id
         self._key = command[1]
@@ -112,4 +114,7 @@ class SentRead:
         identifier, lost = checked(stripe_reply)
         if identifier != self._pool_id or lost is not None:
             raise PagesLost(LOST)
-        return checked(reply)
+        reply = checked(reply)
+        if self._pages:
+            join_fields(reply, self._pages)
+        return reply

@@ -7,7 +7,8 @@ With NS the namespace and TAG the hash tag of a stripe:
                                        governed "g<TYPE>", and "v" the newest version (see write_configuration.lua)
     NS:lease                   string  who shrinks now
     NS:hands                   hash    where the shrinker's hands stand, and when expired pages were swept
-    NS:p:{TAG}:TYPE:CHUNK      hash    a chunk: field "m" (see chunk.py), field <index> the blob of a page not zero,
+    NS:p:{TAG}:TYPE:CHUNK      hash    a chunk: field "m" (see chunk.py), field <index> the blob of a page not zero
+                                       (of a raw page <index>r as well),
                                        of governed types "g" (see policy.py)
     NS:s:{TAG}                 hash    a stripe: "id" the pool's UUID, "n" its counters, "t<TYPE>" the same of one type,
                                        "x" and "x<TYPE>" pages that went by themselves, "v<TYPE>" the newest version of

@@ -6,6 +6,7 @@
 --         in a map of the chunk, low and high word, and its kind: 0 zero, 1 same, 2 compressed, 3 raw
 -- ARGV[2] the pool's UUID   ARGV[3] the type's field in the stripe
 -- ARGV[2 + 2i], ARGV[3 + 2i] index and blob of page i; either all pages are zero, and all blobs empty, or none
+-- ARGV[…]  behind them, the rests of the blobs of raw pages (chunk.py), in order
 --
 -- Answers 0 done, and no counter changed; {pages, bytes, left}: done, the stripe's counters, and a byte for each page
 -- that was left alone, its number from 0 on, for want of its chunk or since a zero page would take a blob's place.
@@ -25,6 +26,7 @@ if stripe[1] ~= ARGV[2] then return 2 end
 if not stripe[3] then return 4 end
 
 local maps, is_changed, left = {}, {}, {} -- maps: the field "m" of a chunk, by its key; left: by page, and as a list
+local rests, stale, rest_at = {}, {}, 2 * #KEYS + 1 -- by page: the field that it has besides, or has no more
 local pages, zero, same, raw, bytes = 0, 0, 0, 0, 0 -- what the counters gain
 local is_counted = false
 for i = 2, #KEYS do
@@ -51,12 +53,21 @@ for i = 2, #KEYS do
       else was = 2 end
     end
   end
+  local grown = #blob
+  if kind == 3 then
+    rest_at = rest_at + 1
+    rests[i] = ARGV[rest_at]
+    grown = grown + #rests[i]
+  end
   if not m or (kind == 0 and was > 0) then
     left[#left + 1] = string.char(i - 2)
     left[-i] = true
   else
-    local grown = #blob
     if was > 0 then grown = grown - call('HSTRLEN', key, index) end
+    if was == 3 then
+      grown = grown - call('HSTRLEN', key, index .. 'r')
+      stale[i] = kind ~= 3
+    end
     if was ~= kind then
       if was < 0 then pages = pages + 1
       elseif was == 0 then zlo, zhi, zero = band(zlo, bnot(lo)), band(zhi, bnot(hi)), zero - 1
@@ -105,6 +116,8 @@ for i = 2, #KEYS do
     elseif blob ~= '' then
       call('HSET', key, index, blob)
     end
+    if rests[i] then call('HSET', key, index .. 'r', rests[i]) end
+    if stale[i] then call('HDEL', key, index .. 'r') end
   end
 end
 if is_counted then call('HSET', KEYS[1], 'n', of_stripe, ARGV[3], of_type) end

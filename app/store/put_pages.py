@@ -7,6 +7,7 @@ from struct import Struct
 from typing import Any, Final, cast
 
 from app.page.classify import Kind
+from app.store.chunk import BLOB_FIELDS, in_fields
 from app.store.connection import Reply
 from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT, INDEX_MASK, KeySchema
 from app.store.resp import END, bulk
@@ -16,6 +17,7 @@ DEADLINE: Final = Struct("<d")
 PLACE: Final = Struct("<QB")
 """The header of put_pages.lua: the deadline, and for each page its bit in a map of its chunk, and its kind."""
 
+_RAW: Final = Kind.RAW
 _pack_place: Final = PLACE.pack
 _BITS: Final = tuple(1 << index for index in range(CHUNK_PAGES))
 _FIXED_ARGUMENTS: Final = 7
@@ -23,7 +25,7 @@ _FIXED_ARGUMENTS: Final = 7
 _ARGUMENTS_OF_PAGE: Final = 3
 """Its chunk, its index, its blob."""
 
-BULK_INDEX: Final = tuple(b"$%d\r\n%d" % (len(str(index)), index) for index in range(CHUNK_PAGES))
+_BULK_INDEX: Final = tuple(b"$%d\r\n%b" % (len(field), field) for field in BLOB_FIELDS)
 """The field of a page in its chunk, but for the end of the line."""
 _COMMAND: Final = b"*%d\r\n$7\r\nEVALSHA\r\n$40\r\n" + PUT_PAGES.sha + b"\r\n$%d\r\n%d\r\n"
 _BULK_INDEX_AND_LENGTH: Final = b"%b\r\n$%d\r\n"
@@ -53,19 +55,24 @@ class Puts:
         type_field, count_of_keys = b"t%d" % self.type, b"%d" % (count + 1)
         header = [deadline]
         arguments: list[bytes] = []
+        rests: list[bytes] = []
         for _, offset, kind, blob, _ in self.puts:
             index = offset & INDEX_MASK
             header.append(_pack_place(_BITS[index], kind))
-            arguments += (_BULK_INDEX_AND_LENGTH % (BULK_INDEX[index], len(blob)), blob, END)
+            if kind == _RAW:
+                blob, rest = in_fields(blob)  # noqa: PLW2901  as it goes out
+                rests.append(rest)
+            arguments += (_BULK_INDEX_AND_LENGTH % (_BULK_INDEX[index], len(blob)), blob, END)
         places = b"".join(header)
         parts = [
-            _COMMAND % (_FIXED_ARGUMENTS + _ARGUMENTS_OF_PAGE * count, len(count_of_keys), count + 1),
+            _COMMAND % (_FIXED_ARGUMENTS + _ARGUMENTS_OF_PAGE * count + len(rests), len(count_of_keys), count + 1),
             bulk(stripe_key),
             *map(bulk, self.chunk_keys),
             bulk(places),
             bulk(pool_id),
             bulk(type_field),
             *arguments,
+            *map(bulk, rests),
         ]
         return b"".join(parts)
 

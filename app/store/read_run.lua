@@ -23,7 +23,7 @@ for k = 2, #KEYS do
       elo, ehi = expired_pages(call('HGET', KEYS[k], 'g'), plo, phi, cutoff, since)
       if elo ~= 0 or ehi ~= 0 then
         for i = 0, 63 do
-          if has(elo, ehi, i) then held = held - call('HSTRLEN', KEYS[k], i) end
+          if has(elo, ehi, i) then held = held - blob_bytes(KEYS[k], i, has(rlo, rhi, i)) end
         end
         local llo, lhi = bnot(elo), bnot(ehi)
         plo, phi, zlo, zhi = band(plo, llo), band(phi, lhi), band(zlo, llo), band(zhi, lhi)
@@ -40,11 +40,12 @@ for k = 2, #KEYS do
       out[#out + 1] = m
       local lengths = {}
       if ARGV[3] == '1' then
+        local _, _, _, _, _, _, rlo, rhi = maps_of(m)
         for _, field in ipairs(call('HKEYS', KEYS[k])) do
           local index = tonumber(field)
           if index and not has(elo, ehi, index) then
             lengths[#lengths + 1] = index
-            lengths[#lengths + 1] = call('HSTRLEN', KEYS[k], field)
+            lengths[#lengths + 1] = blob_bytes(KEYS[k], index, has(rlo, rhi, index))
           end
         end
       end

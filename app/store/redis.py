@@ -10,6 +10,7 @@ from struct import Struct
 from typing import Any, Final
 
 from app.store.base import ChangeResult, Counters, Reclaims
+from app.store.chunk import BLOB_FIELDS, REST_FIELDS, join_fields
 from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT, INDEX_MASK, RUN_CHUNKS, RUN_SHIFT
 from app.store.multiplexer import Reply, pack_command
 from app.store.nodes import Nodes
@@ -24,7 +25,6 @@ from app.store.survey import ask_stripes
 _COUNTERS: Final = Struct("<5d")
 _RECLAIMS: Final = Struct("<3d")
 _TIMES: Final = (b"g",)
-_ALL_FIELDS: Final = (b"m", *(b"%d" % index for index in range(CHUNK_PAGES)))
 
 
 def unpack_counters(field: bytes | None) -> Counters:
@@ -68,9 +68,12 @@ class RedisStore:
         """A chunk's field "m", and the blob of one of its pages; where asked for, its field "g" as well."""
         stripe = self.keys.stripe_of(type_, chunk)
         key = self.keys.chunk(stripe, type_, chunk)
-        command = pack_command((b"HMGET", key, b"m", _ALL_FIELDS[index + 1], *_TIMES[:with_times]))
-        reply = await self.nodes.loads(stripe).send(command)
-        return reply if type(reply) is list else await self._settle_load(reply, key, command)
+        command = pack_command((b"HMGET", key, b"m", BLOB_FIELDS[index], REST_FIELDS[index], *_TIMES[:with_times]))
+        reply: list[bytes | None] = await self.nodes.loads(stripe).send(command)
+        if type(reply) is not list:
+            reply = await self._settle_load(reply, key, command)
+        join_fields(reply, 1)
+        return reply
 
     async def _settle_load(self, reply: Reply, key: bytes, command: bytes) -> Any:
         return checked(await self.nodes.settle(reply, key, lambda node: node.send(command), is_load=True))
@@ -90,9 +93,9 @@ class RedisStore:
             chunk, index = offset >> CHUNK_SHIFT, offset & INDEX_MASK
             taken = min(CHUNK_PAGES - index, end - offset)
             stripe = self.keys.stripe_of(type_, chunk)
-            fields = _ALL_FIELDS[index + 1 : index + 1 + taken]
+            here = slice(index, index + taken)
             key = self.keys.chunk(stripe, type_, chunk)
-            command = pack_command((b"HMGET", key, b"m", *fields, *_TIMES[:with_times]))
+            command = pack_command((b"HMGET", key, b"m", *BLOB_FIELDS[here], *REST_FIELDS[here], *_TIMES[:with_times]))
             pieces.append((chunk, index, taken, self.nodes.loads(stripe).send(command), key, command))
             offset += taken
         held = []
@@ -100,6 +103,7 @@ class RedisStore:
             reply = await pending
             if type(reply) is not list:
                 reply = await self._settle_load(reply, key, command)
+            join_fields(reply, taken)
             held.append((chunk, index, taken, reply))
         return held
 

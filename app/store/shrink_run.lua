@@ -57,8 +57,10 @@ while k <= #KEYS and went < most and seen < 16 * most and (goal == 0 or freed < 
           end
         end
         if goes then
+          local is_raw = has(rlo, rhi, i)
           gone[#gone + 1] = i
-          chunk_freed = chunk_freed + call('HSTRLEN', KEYS[k], i)
+          if is_raw then gone[#gone + 1] = i .. 'r' end
+          chunk_freed = chunk_freed + blob_bytes(KEYS[k], i, is_raw)
         end
       end
     end

@@ -11,14 +11,18 @@ from typing import Any, Final, TypeVar
 
 from app.errors import BackendUnavailable, Overloaded
 from app.store.batch import Batch
+from app.store.chunk import BLOB_FIELDS, REST_FIELDS
 from app.store.connection import Reply
 from app.store.keys import CHUNK_SHIFT, INDEX_MASK
 from app.store.multiplexer import Multiplexer
-from app.store.put_pages import BULK_INDEX, DEADLINE, Put, Puts, sorted_puts
+from app.store.put_pages import DEADLINE, Put, Puts, sorted_puts
 from app.store.redis import RedisStore
+from app.store.resp import bulk
 
-_HMGET: Final = b"*4\r\n$5\r\nHMGET\r\n$%d\r\n%b\r\n$1\r\nm\r\n%b\r\n"
-"""A chunk's field "m" and a page's blob; written by hand, as the command of put_pages.py."""
+_HMGET: Final = b"*5\r\n$5\r\nHMGET\r\n$%d\r\n%b\r\n$1\r\nm\r\n%b"
+"""A chunk's field "m" and a page's blob, in its two fields; written by hand, as the command of put_pages.py."""
+
+_BULK_FIELDS: Final = tuple(map(b"".join, zip(map(bulk, BLOB_FIELDS), map(bulk, REST_FIELDS), strict=True)))
 
 Ask = tuple[int, int, bytes, Any]
 """What is asked for a page: type, offset, the page to be stored or b"", who asks."""
@@ -35,13 +39,13 @@ class SinglePages:
         self._record = store.record
 
     def ask(self, asked: Sequence[Ask], batch_of: Callable[[Sequence[Ask]], Batch[Ask]]) -> None:
-        """Ask for pages; what becomes of each is its chunk's field "m" and its blob, or an error."""
+        """Ask for pages; what becomes of each is its chunk's field "m" and its blob's two fields, or an error."""
         place = self._keys.place
         for node, batch in self._spread(asked, self._stripe_of_ask, self._nodes.loads, batch_of):
             commands = []
             for type_, offset, _, _ in batch.items:
                 _, key = place(type_, offset >> CHUNK_SHIFT)
-                commands.append(_HMGET % (len(key), key, BULK_INDEX[offset & INDEX_MASK]))
+                commands.append(_HMGET % (len(key), key, _BULK_FIELDS[offset & INDEX_MASK]))
             node.ready().post_many(batch, commands, batch.sent_at, is_write=False)
 
     def put(self, puts: Sequence[Put], batch_of: Callable[[Sequence[Puts]], Batch[Puts]]) -> None:

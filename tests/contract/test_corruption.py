@@ -144,15 +144,15 @@ def test_corrupt_pages_in_frames(area: Area, blobs: Blobs) -> None:
 
 def test_a_moved_blob(area: Area, blobs: Blobs) -> None:
     """A blob that belongs to another address is caught, though it is whole."""
-    area.store(3, pages.incompressible(1))
+    area.store(3, pages.compressible(1))
     key, field, blob = blobs.only()
-    area.store(3, pages.incompressible(2))
-    area.store(4, pages.incompressible(3))
+    area.store(3, pages.compressible(2))
+    area.store(4, pages.compressible(3))
     ((_, other),) = [pair for pair in blobs.all() if pair[1] != field]
     blobs.write(key, other, blob)
     check_problem(area.get(4), 500, "page_corrupt")
     blobs.write(key, field, blob)
-    assert area.load(3) == pages.incompressible(1)
+    assert area.load(3) == pages.compressible(1)
 
 
 def test_a_blob_of_another_type(areas, backend: RedisServer) -> None:

@@ -86,8 +86,11 @@ def _chunk(found: Recount, fields: dict[bytes, bytes], type_: int, chunk: int, p
         complain(f"{where}: empty, and not removed")
     if len(m) == 40 and present == zero:
         complain(f"{where}: a long map for zero pages alone")
-    blobs = {int(name): blob for name, blob in fields.items()}
+    rests = {int(name[:-1]): fields.pop(name) for name in list(fields) if name.endswith(b"r")}
+    blobs = {int(name): blob + rests.get(int(name), b"") for name, blob in fields.items()}
     mapped = {index for index in range(64) if (present & ~zero) >> index & 1}
+    if {index for index in range(64) if raw >> index & 1} != set(rests):
+        complain(f"{where}: not all raw pages, and no others, have their rests")
     if mapped != set(blobs):
         complain(f"{where}: the map has blobs at {sorted(mapped)}, there are {sorted(blobs)}")
     if (length := sum(map(len, blobs.values()))) != held:

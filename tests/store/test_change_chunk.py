@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.page.classify import Kind
-from app.store.chunk import check_word
+from app.store.chunk import check_word, in_fields
 from app.store.keys import KeySchema
 from app.store.put_pages import DEADLINE, MOST_PAGES, Puts, sorted_puts
 from app.store.redis import unpack_counters
@@ -44,7 +44,10 @@ class Pool:
     def run(self, order: Order) -> tuple[Outcome, tuple[int, int]]:
         """Run the script; its answer, and the stripe's pages and bytes that it tells."""
         change = ChunkChange(order.type, order.chunk, expected=order.expected)
-        change.blobs = [blob for index in sorted(order.puts) if (blob := order.blob(index))]
+        change.blobs = []
+        for index, (kind, _) in sorted(order.puts.items()):
+            blob = order.blob(index)
+            change.blobs += in_fields(blob) if kind == "raw" else [blob] * (kind != "zero")
         change.blob_bytes = sum(map(len, change.blobs))
         change.drop_map = sum(1 << index for index in order.drops)
         for index, (kind, _) in order.puts.items():
