@@ -60,6 +60,13 @@ local function blob_bytes(key, i, is_raw)
   return bytes
 end
 
+-- Takes a chunk away that is to be written afresh at once, since a hash that grew never shrinks back. Not so in a slot
+-- that is on its way to another node: there Redis would refuse the chunk as missing, with half of the change done; and
+-- the chunk is written afresh where it goes. A key that nobody has tells which it is.
+local function clear(key)
+  if type(redis.pcall('EXISTS', key .. ':never')) == 'number' then call('UNLINK', key) end
+end
+
 -- Counters of a stripe or a type after a change.
 local function counters_after(counters, pages, zero, same, raw, bytes)
   local p, z, s, r, b = 0, 0, 0, 0, 0

@@ -279,8 +279,7 @@ if m or not is_empty then
     if is_empty then
       call('UNLINK', KEYS[1])
     else
-      -- A hash that grew never shrinks back: one that lost its last blob is written afresh.
-      if not has_blobs and (oblo ~= 0 or obhi ~= 0) then call('UNLINK', KEYS[1]) end
+      if not has_blobs and (oblo ~= 0 or obhi ~= 0) then clear(KEYS[1]) end
       call('HSET', KEYS[1], 'm', new_m)
       if governed then call('HSET', KEYS[1], 'g', g) end
     end

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 import hiredis
 
 from app.errors import BackendUnavailable, PageCorrupt, PagepoolError
 from app.store.base import StoreFull
+
+logger = logging.getLogger("pagepool.store")
 
 ReplyError = hiredis.ReplyError
 
@@ -45,6 +48,9 @@ def error_of(reply: ReplyError) -> PagepoolError | StoreFull:
         return BackendUnavailable("Redis is a node of a cluster: PAGEPOOL_REDIS_URL has to be redis+cluster://.")
     if code == "WRONGTYPE":
         return PageCorrupt("A key of the pool is of a foreign type.")
+    if code == "ERR" or code not in TRANSIENT:
+        # Says nothing of how Redis is, and may well be a mistake of ours.
+        logger.error("Redis answered: %s", text)
     return BackendUnavailable(f"Redis answered {code if code in TRANSIENT else 'with an unknown error'}.")
 
 

@@ -77,8 +77,7 @@ while k <= #KEYS and went < most and seen < 16 * most and (goal == 0 or freed < 
         change.is_empty = true
         run_lo, run_hi = without(run_lo, run_hi, place)
       elseif plo == zlo and phi == zhi then
-        -- A hash that grew never shrinks back: one that lost its last blob is written afresh.
-        change.is_afresh = true
+        change.is_afresh = true -- it lost its last blob
         change.m = string.sub(m, 1, 4) .. struct.pack('<I4I4', plo, phi)
         change.g = change.g or g
       else
@@ -96,12 +95,11 @@ local type_counters, type_pages, type_bytes = counters_after(stripe[3], d_pages,
 
 if #changes > 0 then call('HDEL', changes[1].key, '-') end
 for _, change in ipairs(changes) do
-  if change.is_empty or change.is_afresh then
+  if change.is_empty then
     call('UNLINK', change.key)
-  elseif #change.gone > 0 then
-    call('HDEL', change.key, unpack(change.gone))
-  end
-  if not change.is_empty then
+  else
+    if #change.gone > 0 then call('HDEL', change.key, unpack(change.gone)) end
+    if change.is_afresh then clear(change.key) end
     if change.m then call('HSET', change.key, 'm', change.m) end
     if change.g then call('HSET', change.key, 'g', change.g) end
   end

@@ -55,6 +55,7 @@ class Load:
         self.wrong: list[str] = []
         self.answers: Counter[str] = Counter()
         self.refused_at: list[float] = []
+        self.refusals: Counter[str] = Counter()
         self.slowest = 0.0
         self.addresses: dict[tuple[int, int], Address] = {}
         self._is_over = threading.Event()
@@ -100,8 +101,7 @@ class Load:
             address.acknowledged, address.doubtful = new, []
         elif response.status_code == 503 and "Retry-After" in response.headers:
             address.doubtful.append(new)
-            self.refused_at.append(began)
-            self.answers[response.json()["code"]] += 1
+            self._refused(response, began)
         else:
             self.wrong.append(f"{what} of {response.url.path}: {response.status_code} {response.text}")
 
@@ -110,11 +110,15 @@ class Load:
         response = client.get(f"/v1/pages/{type_}/{offset}")
         self.answers[f"load {response.status_code}"] += 1
         if response.status_code == 503:
-            self.refused_at.append(began)
+            self._refused(response, began)
             return
         found = response.content if response.status_code == 200 else None
         if response.status_code not in {200, 404} or not address.may_hold(found):
             self.wrong.append(f"load of {response.url.path}: {response.status_code} {response.content[:40]!r}")
+
+    def _refused(self, response: httpx.Response, began: float) -> None:
+        self.refused_at.append(began)
+        self.refusals[response.json()["detail"]] += 1
 
     def outage(self, since: float) -> float:
         """Seconds after `since` (time.monotonic) at which the last request was begun that got a 503; 0 for none."""
