@@ -25,7 +25,7 @@ from app.pool.numbers import (
     TypeConfiguration,
     TypeNumbers,
 )
-from app.store.base import Counters
+from app.store.base import Counters, Reclaims
 from app.store.chunk import unpack
 from app.store.keys import CHUNK_SHIFT, RUN_CHUNKS, RUN_PAGES, RUN_SHIFT
 from app.store.policy import Policy
@@ -60,11 +60,10 @@ class Areas(PoolBase):
             self._store.types_after(lowest, limit), self._state.configurations.read_all()
         )
         chosen = sorted({*held, *(type_ for type_ in configured if type_ > lowest)})[:limit]
-        counters = await self._store.read_types(chosen)
         numbers = []
-        for type_, of_type in zip(chosen, counters, strict=True):
-            each = _numbers(type_, of_type, configured.get(type_))
-            numbers.append(await self._with_reclaims(each) if each.configuration.is_governed else each)
+        for type_, (counters, reclaims) in zip(chosen, await self._store.read_types(chosen), strict=True):
+            each = _numbers(type_, counters, configured.get(type_))
+            numbers.append(await self._of_governed(each, reclaims) if each.configuration.is_governed else each)
         return numbers
 
     async def type_numbers(self, type_: int) -> TypeNumbers:
@@ -73,7 +72,7 @@ class Areas(PoolBase):
         Raises:
             TypeUnknown: it holds no page and has no configuration.
         """
-        counters, configuration = await asyncio.gather(
+        (counters, reclaims), configuration = await asyncio.gather(
             self._store.read_type(type_), self._state.configurations.read(type_)
         )
         if not counters.pages and configuration is None:
@@ -82,14 +81,13 @@ class Areas(PoolBase):
         policy = self._state.policies.get(type_)
         if policy is None:
             return numbers
-        return replace(await self._with_reclaims(numbers), idleness=await self._idleness(policy))
+        return replace(await self._of_governed(numbers, reclaims), idleness=await self._idleness(policy))
 
-    async def _with_reclaims(self, numbers: TypeNumbers) -> TypeNumbers:
+    async def _of_governed(self, numbers: TypeNumbers, reclaims: Reclaims) -> TypeNumbers:
         """The numbers of a governed type, with what only such a type has."""
         state, type_ = self._state, numbers.type
         if type_ in state.types:
             await state.look(type_)
-        reclaims = await self._reclaim.read_reclaims(type_)
         ledger = state.types.get(type_)
         return replace(
             numbers,

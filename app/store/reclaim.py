@@ -10,15 +10,14 @@ from time import monotonic
 from typing import Any, Final
 
 from app.errors import BackendUnavailable
-from app.store.base import PolicyOutdated, Reclaims, StoreFull
+from app.store.base import PolicyOutdated, StoreFull
 from app.store.keys import RUN_CHUNKS, RUN_SHIFT
 from app.store.multiplexer import pack_command
 from app.store.policy import Policy
-from app.store.redis import RedisStore, unpack_reclaims
+from app.store.redis import RedisStore
 from app.store.replies import checked
 from app.store.script_header import Status
 from app.store.scripts import COUNT_FAILURE, COUNT_IDLE, SHRINK_RUN, TAKE_LEASE, TOUCH_CHUNKS, call_script
-from app.store.survey import ask_stripes
 
 STEP_CHUNKS: Final = 64
 """Chunks that the hand passes in one step at most."""
@@ -163,14 +162,6 @@ class Reclaim:
         route = self._nodes.of_key(keys[0], is_load=True)
         reply = await call_script(route, COUNT_IDLE, keys, [run, policy.since, policy.ttl_seconds, *ages])
         return [int(number) for number in reply]
-
-    async def read_reclaims(self, type_: int) -> Reclaims:
-        """What went of one type by itself, summed over all stripes."""
-        field = b"x%d" % type_
-        commands = [pack_command((b"HGET", key, field)) for key in self._keys.stripe_keys]
-        stripes = range(self._keys.stripes)
-        replies = await ask_stripes(self._nodes, stripes, self._keys.stripe_keys, commands, is_load=True)
-        return sum(map(unpack_reclaims, replies), Reclaims())
 
     async def forget_reclaims(self, type_: int) -> None:
         """Begin a type's counters anew; the pool's stay."""

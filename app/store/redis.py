@@ -199,20 +199,23 @@ class RedisStore:
             await self.record.mark_lost_stripe(stripe)
         return total
 
-    async def read_type(self, type_: int) -> Counters:
-        """The counters of one type, summed over all stripes."""
+    async def read_type(self, type_: int) -> tuple[Counters, Reclaims]:
+        """The counters of one type, and what went of it by itself, summed over all stripes; of one moment in each."""
         return (await self.read_types([type_]))[0]
 
-    async def read_types(self, types: Sequence[int]) -> list[Counters]:
-        """The counters of several types."""
-        fields = [b"t%d" % type_ for type_ in types]
-        totals = [Counters()] * len(fields)
-        if not fields:
+    async def read_types(self, types: Sequence[int]) -> list[tuple[Counters, Reclaims]]:
+        """As `read_type`, of several."""
+        totals = [(Counters(), Reclaims())] * len(types)
+        if not totals:
             return totals
+        fields = [field % type_ for type_ in types for field in (b"t%d", b"x%d")]
         commands = [pack_command((b"HMGET", key, *fields)) for key in self.keys.stripe_keys]
         stripes = range(self.keys.stripes)
         for reply in await ask_stripes(self.nodes, stripes, self.keys.stripe_keys, commands, is_load=True):
-            totals = [total + unpack_counters(field) for total, field in zip(totals, reply, strict=True)]
+            totals = [
+                (counters + unpack_counters(held), reclaims + unpack_reclaims(gone))
+                for (counters, reclaims), held, gone in zip(totals, reply[::2], reply[1::2], strict=True)
+            ]
         return totals
 
     async def types_after(self, after: int, limit: int) -> list[int]:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 import threading
+import weakref
 from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +26,7 @@ class Proxy:
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: weakref.WeakSet[asyncio.StreamWriter] = weakref.WeakSet()
         self.delay_seconds = 0.0
         """How long every piece of data is held, both ways."""
         self.is_refusing = False
@@ -104,6 +106,7 @@ class Proxy:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._writers.add(writer)
         if self.is_refusing:
             writer.transport.abort()
             return
@@ -112,6 +115,7 @@ class Proxy:
         except OSError:
             writer.transport.abort()
             return
+        self._writers.add(upstream[1])
         link = _Link((reader, writer), upstream, self.connections)
         self._links.add(link)
         for work in (self._forward_requests(link), self._forward_replies(link)):
@@ -162,9 +166,14 @@ class Proxy:
 
         async def stop() -> None:
             self._server.close()
-            for task in list(self._tasks):
+            await asyncio.sleep(0)  # who was accepted just now is a task by then
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for writer in list(self._writers):
+                writer.transport.abort()
+            await asyncio.sleep(0)
 
         self._on_loop(stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
