@@ -28,6 +28,7 @@ from typing import Any, Final, Protocol, cast
 import hiredis
 
 from app.errors import BackendUnavailable, NotReplicated
+from app.store.resp import Piece
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,17 @@ class _Replies:
         fail(self._future, error)
 
 
+class _Nobody:
+    """Receives what nobody wants to know."""
+
+    def set_result(self, reply: Reply) -> None: ...
+
+    def set_exception(self, error: BaseException) -> None: ...
+
+
+_NOBODY: Final = _Nobody()
+
+
 def fail(receiver: Receiver, error: BaseException) -> None:
     """Give whoever still waits an error instead of a reply."""
     try:
@@ -99,12 +111,14 @@ class Connection(asyncio.Protocol):
         self._max_unwritten = max_unwritten_bytes
         self._reader = hiredis.Reader(notEnoughData=_NOT_ENOUGH)
         self._transport: asyncio.Transport | None = None
-        self._unsent: list[bytes] = []
+        self._unsent: list[Piece] = []
         self.pending: deque[Pending] = deque()
         self.is_open = False
         self.is_congested = False
         """Whether the kernel has more bytes yet to take than it may be offered."""
         self.identifier = 0
+        self.has_transactions = False
+        """Whether the server lets this client make them; whoever has connected finds out."""
         self.name = b"pagepool-%b" % secrets.token_hex(8).encode()
         self.peer: Any = None
         """The server's address, as the socket tells it."""
@@ -148,7 +162,7 @@ class Connection(asyncio.Protocol):
             for act in self._after_replies:
                 act()
 
-    def post(self, receiver: Receiver, command: Sequence[bytes], now: float, *, is_write: bool) -> None:
+    def post(self, receiver: Receiver, command: Sequence[Piece], now: float, *, is_write: bool) -> None:
         """Queue a packed command; it leaves with all others of this tick, in order and in one write.
 
         Args:
@@ -176,10 +190,24 @@ class Connection(asyncio.Protocol):
         self._unsent += commands
         self._flush()
 
-    def send(self, *command: bytes, is_write: bool = False) -> asyncio.Future[Reply]:
+    def send(self, *command: Piece, is_write: bool = False) -> asyncio.Future[Reply]:
         """As `post`; the future that is given back receives the reply."""
         future = self._loop.create_future()
         self.post(future, command, time.monotonic(), is_write=is_write)
+        return future
+
+    def send_transaction(self, commands: Sequence[Piece], count: int) -> asyncio.Future[Reply]:
+        """Queue a transaction that checks a deadline, as `send` a write; the future gives the last command's reply.
+
+        Args:
+            commands: MULTI, what is to be done, EXEC; packed, in pieces.
+            count: how many they are.
+        """
+        future = self._loop.create_future()
+        now = time.monotonic()
+        if self.is_open:
+            self.pending.extend([(_NOBODY, now, True)] * (count - 1))
+        self.post(future, commands, now, is_write=True)
         return future
 
     def send_many(self, commands: bytes, count: int) -> asyncio.Future[list[Reply]]:
@@ -229,7 +257,7 @@ class ReplicatedConnection(Connection):
         self._batch: list[tuple[asyncio.Future[Reply], Receiver]] = []
         self._is_waiting = False
 
-    def post(self, receiver: Receiver, command: Sequence[bytes], now: float, *, is_write: bool) -> None:
+    def post(self, receiver: Receiver, command: Sequence[Piece], now: float, *, is_write: bool) -> None:
         """As a plain connection's; who waits for a write waits for the replicas, and may be given NotReplicated."""
         if not is_write or not self.is_open:
             super().post(receiver, command, now, is_write=is_write)

@@ -34,6 +34,7 @@ from app.store.connection import (
     pack_command,
 )
 from app.store.endpoint import Server
+from app.store.resp import Piece
 
 __all__ = ["Multiplexer", "Reply", "pack_command"]
 
@@ -148,13 +149,22 @@ class Multiplexer:
         """As `send`, for `count` packed commands at once; the future gives the list of their replies."""
         return self.ready().send_many(commands, count)
 
-    def send_write(self, *command: bytes) -> asyncio.Future[Reply]:
+    def send_write(self, *command: Piece) -> asyncio.Future[Reply]:
         """As `send`, for a command that checks `deadline`: its failure is reported only when it can take no effect.
 
         Args:
             command: packed, in pieces.
         """
         return self.ready().send(*command, is_write=True)
+
+    def send_transaction(self, commands: Sequence[Piece], count: int) -> asyncio.Future[Reply]:
+        """As `send_write`, for MULTI, what is to be done, and EXEC, which are `count`; EXEC's reply counts."""
+        return self.ready().send_transaction(commands, count)
+
+    @property
+    def has_transactions(self) -> bool:
+        """Whether `send_transaction` is for this connection."""
+        return self._connection is not None and self._connection.has_transactions
 
     def deadline(self, begun_at: float) -> float:
         """The latest moment for a write to take effect, in microseconds of this server's clock.
@@ -288,6 +298,7 @@ class Multiplexer:
             connection.identifier = self._check(await connection.send(pack_command((b"CLIENT", b"ID"))))
             self._check(await connection.send(pack_command((b"CLIENT", b"SETNAME", connection.name))))
             await self._kill_predecessor(connection)
+            connection.has_transactions = await self._has_transactions(connection)
             for script in self._scripts:
                 self._check(await connection.send(pack_command((b"SCRIPT", b"LOAD", script))))
             self._clock_offset = self._offset_now(self._check(await connection.send(pack_command((b"TIME",)))))
@@ -299,6 +310,12 @@ class Multiplexer:
             raise BackendUnavailable("the connection was lost at once")
         self._connection = connection
         self._connected.set()
+
+    @staticmethod
+    async def _has_transactions(connection: Connection) -> bool:
+        """Whether MULTI and EXEC are what they should be: a proxy may not know them, an ACL may not allow them."""
+        begun, ended = await connection.send(pack_command((b"MULTI",))), await connection.send(pack_command((b"EXEC",)))
+        return not isinstance(begun, hiredis.ReplyError) and isinstance(ended, list)
 
     async def _kill_predecessor(self, connection: Connection) -> None:
         """After this, nothing that the lost connection sent can run any more, if it was to the same server.

@@ -10,7 +10,7 @@ from app.page.classify import Kind
 from app.store.chunk import BLOB_FIELDS, in_fields
 from app.store.connection import Reply
 from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT, INDEX_MASK, KeySchema
-from app.store.resp import END, bulk
+from app.store.resp import END, Piece, bulk
 from app.store.scripts import PUT_PAGES
 
 DEADLINE: Final = Struct("<d")
@@ -54,15 +54,16 @@ class Puts:
         count = len(self.puts)
         type_field, count_of_keys = b"t%d" % self.type, b"%d" % (count + 1)
         header = [deadline]
-        arguments: list[bytes] = []
+        arguments: list[Piece] = []
         rests: list[bytes] = []
         for _, offset, kind, blob, _ in self.puts:
             index = offset & INDEX_MASK
             header.append(_pack_place(_BITS[index], kind))
+            field: Piece = blob
             if kind == _RAW:
-                blob, rest = in_fields(blob)  # noqa: PLW2901  as it goes out
-                rests.append(rest)
-            arguments += (_BULK_INDEX_AND_LENGTH % (_BULK_INDEX[index], len(blob)), blob, END)
+                field, rest = in_fields(blob)
+                rests.append(bytes(rest))
+            arguments += (_BULK_INDEX_AND_LENGTH % (_BULK_INDEX[index], len(field)), field, END)
         places = b"".join(header)
         parts = [
             _COMMAND % (_FIXED_ARGUMENTS + _ARGUMENTS_OF_PAGE * count + len(rests), len(count_of_keys), count + 1),

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+Piece = bytes | memoryview
+"""Of a command; a view where a copy is spared."""
+
 END: Final = b"\r\n"
 
 
@@ -16,9 +19,22 @@ def bulk(item: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(item), item)
 
 
-def command_with(items: Sequence[bytes], blobs: Sequence[bytes]) -> list[bytes]:
+class _Between(dict[int, bytes]):
+    """What stands between two bulk strings, by the length of the second: each is made once."""
+
+    def __missing__(self, length: int) -> bytes:
+        between = self[length] = b"\r\n$%d\r\n" % length
+        return between
+
+
+_between = _Between().__getitem__
+
+
+def command_with(items: Sequence[bytes], blobs: Sequence[Piece]) -> list[Piece]:
     """A command in pieces, its last items blobs, which are not copied."""
-    pieces = [b"*%d\r\n" % (len(items) + len(blobs)), *map(bulk, items)]
-    for blob in blobs:
-        pieces += (b"$%d\r\n" % len(blob), blob, END)
+    before = b"".join((b"*%d\r\n" % (len(items) + len(blobs)), *map(bulk, items)))
+    pieces: list[Piece] = [END] * (2 * len(blobs) + 2)
+    pieces[0] = before[: -len(END)]
+    pieces[1:-1:2] = map(_between, map(len, blobs))
+    pieces[2:-1:2] = blobs
     return pieces

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
@@ -9,6 +10,7 @@ from typing import Final
 
 from app.page.classify import Kind
 from app.store.policy import Policy
+from app.store.resp import Piece
 
 _HEADER: Final = Struct("<dIBBBBBQQQQQBBBBdBddd")
 _GOVERNED: Final = Struct("<dIIBdd")
@@ -44,7 +46,7 @@ class ChunkChange:
     raw_map: int = 0
     blob_map: int = 0
     drop_map: int = 0
-    blobs: list[bytes] | tuple[bytes, ...] = ()
+    blobs: Sequence[Piece] = ()
     blob_bytes: int = 0
     expected: bytes = b""
     policy: Policy | None = None

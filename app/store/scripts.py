@@ -27,6 +27,7 @@ def _read(*names: str) -> Script:
 
 CHANGE_CHUNK: Final = _read("bits.lua", "change_chunk.lua")
 PUT_PAGES: Final = _read("put_pages.lua")
+PUT_CHUNK: Final = _read("bits.lua", "put_chunk.lua")
 READ_RUN: Final = _read("bits.lua", "read_run.lua")
 OPEN_POOL: Final = _read("open_pool.lua")
 MARK_STRIPE: Final = _read("mark_stripe.lua")
@@ -40,8 +41,13 @@ COUNT_FAILURE: Final = _read("bits.lua", "count_failure.lua")
 TAKE_LEASE: Final = _read("take_lease.lua")
 AUDIT_CHUNK: Final = _read("audit_chunk.lua")
 AUDIT_STRIPE: Final = _read("bits.lua", "audit_stripe.lua")
-ALL: Final = (CHANGE_CHUNK, PUT_PAGES, READ_RUN, OPEN_POOL, MARK_STRIPE)
+ALL: Final = (CHANGE_CHUNK, PUT_PAGES, PUT_CHUNK, READ_RUN, OPEN_POOL, MARK_STRIPE)
 """Those that a new connection makes known at once; the others are sent when they are needed."""
+
+
+def load_command(script: Script) -> bytes:
+    """The command that makes a script known again: to a Redis that was told to forget all."""
+    return pack_command((b"SCRIPT", b"LOAD", script.text))
 
 
 class _Route(Protocol):

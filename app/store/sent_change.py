@@ -11,11 +11,12 @@ from app.errors import BackendUnavailable
 from app.store.base import ChangeResult, PolicyOutdated, StateChanged
 from app.store.chunk import check_word
 from app.store.keys import INDEX_MASK, RUN_SHIFT
-from app.store.multiplexer import Multiplexer, Reply
+from app.store.multiplexer import Multiplexer, Reply, pack_command
 from app.store.replies import checked
 from app.store.resp import command_with
 from app.store.script_header import ChunkChange, Room, Status, pack_header
-from app.store.scripts import CHANGE_CHUNK
+from app.store.scripts import CHANGE_CHUNK, PUT_CHUNK, load_command
+from app.store.whole_chunk import COMMANDS, SCRIPT_AT, beside_of, is_whole, transaction
 
 if TYPE_CHECKING:
     from app.store.redis import RedisStore
@@ -26,7 +27,7 @@ _LOW_WORD: Final = 0xFFFF_FFFF
 class SentChange:
     """A change on its way: sent when made, so that many leave in one write; `finish` awaits it."""
 
-    __slots__ = ("_begun_at", "_change", "_keep", "_refuse", "_reply", "_room", "_store", "_stripe")
+    __slots__ = ("_begun_at", "_change", "_is_transaction", "_keep", "_refuse", "_reply", "_room", "_store", "_stripe")
 
     def __init__(
         self,
@@ -45,14 +46,27 @@ class SentChange:
         self._keep = keep
         self._stripe = store.keys.stripe_of(change.type, change.chunk)
         self._begun_at = monotonic() if begun_at is None else begun_at
-        self._reply = self._send(store.nodes.stores(self._stripe), (b"EVALSHA", CHANGE_CHUNK.sha))
+        connection = store.nodes.stores(self._stripe)
+        self._is_transaction = room is None and not refuse and is_whole(change) and connection.has_transactions
+        if self._is_transaction:
+            self._reply = self._send_whole(connection)
+        else:
+            self._reply = self._send(connection, (b"EVALSHA", CHANGE_CHUNK.sha))
+
+    def _send_whole(self, connection: Multiplexer) -> asyncio.Future[Reply]:
+        deadline = connection.deadline(self._begun_at)
+        commands = transaction(self._change, self._keys(), self._store.record.pool_id, deadline)
+        return connection.send_transaction(commands, COMMANDS)
+
+    def _keys(self) -> tuple[bytes, ...]:
+        keys, stripe = self._store.keys, self._stripe
+        return keys.chunk(stripe, self._change.type, self._change.chunk), *keys.beside_chunks(stripe, self._change.type)
 
     def _resend(self, connection: Multiplexer) -> asyncio.Future[Reply]:
         return self._send(connection, (b"EVAL", CHANGE_CHUNK.text))
 
     def _send(self, connection: Multiplexer, script: tuple[bytes, bytes]) -> asyncio.Future[Reply]:
-        store, change, stripe = self._store, self._change, self._stripe
-        keys = store.keys
+        store, change = self._store, self._change
         type_, chunk = change.type, change.chunk
         cutoff = 0
         if change.policy is not None:
@@ -70,8 +84,7 @@ class SentChange:
         items = (
             *script,
             b"5",
-            keys.chunk(stripe, type_, chunk),
-            *keys.beside_chunks(stripe, type_),
+            *self._keys(),
             header,
             store.record.pool_id,
             b"%d" % type_,
@@ -91,6 +104,8 @@ class SentChange:
                 will not be from now on.
         """
         reply = await self._reply
+        if self._is_transaction:
+            reply = await self._end_of_transaction(reply)
         if type(reply) is not list:
             reply = await self._settled(reply)
         status, *rest = reply
@@ -113,6 +128,17 @@ class SentChange:
         if status == Status.OUTDATED:
             raise PolicyOutdated
         raise BackendUnavailable("Redis was reached too late.")
+
+    async def _end_of_transaction(self, reply: Reply) -> Reply:
+        """What the transaction's script answered; where it was not carried out, what change_chunk.lua answers."""
+        if type(reply) is list:
+            if type(reply[SCRIPT_AT]) is list:
+                return reply[SCRIPT_AT]
+            # The script did nothing, as Redis does not know it any more; what was made for it is left over.
+            connection = self._store.nodes.stores(self._stripe)
+            connection.send(pack_command((b"UNLINK", beside_of(self._keys()[0]))))
+            connection.send(load_command(PUT_CHUNK))
+        return await self._send(self._store.nodes.stores(self._stripe), (b"EVALSHA", CHANGE_CHUNK.sha))
 
     async def _settled(self, reply: Reply) -> Any:
         nodes, key = self._store.nodes, self._store.keys.stripe_keys[self._stripe]

@@ -17,7 +17,9 @@ from app.store.keys import CHUNK_SHIFT, INDEX_MASK
 from app.store.multiplexer import Multiplexer
 from app.store.put_pages import DEADLINE, Put, Puts, sorted_puts
 from app.store.redis import RedisStore
+from app.store.replies import is_no_script
 from app.store.resp import bulk
+from app.store.scripts import PUT_PAGES, load_command
 
 _HMGET: Final = b"*5\r\n$5\r\nHMGET\r\n$%d\r\n%b\r\n$1\r\nm\r\n%b"
 """A chunk's field "m" and a page's blob, in its two fields; written by hand, as the command of put_pages.py."""
@@ -61,6 +63,8 @@ class SinglePages:
         """The numbers of the pages that were left alone; nothing was changed for them."""
         if type(reply) is list:
             self._store.learn_totals(puts.stripe, reply[0], reply[1])
+        elif is_no_script(reply):
+            self._nodes.stores(puts.stripe).send(load_command(PUT_PAGES))
         return puts.left_by(reply)
 
     def _stripe_of_ask(self, ask: Ask) -> int:

@@ -1,4 +1,4 @@
-"""change_chunk.lua and put_pages.lua against a model in Python: replies, pages, every counter and every index."""
+"""The scripts that change chunks against a model in Python: replies, pages, every counter and every index."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from app.store.keys import KeySchema
 from app.store.put_pages import DEADLINE, MOST_PAGES, Puts, sorted_puts
 from app.store.redis import unpack_counters
 from app.store.script_header import ChunkChange, Room, pack_header
-from app.store.scripts import CHANGE_CHUNK, PUT_PAGES
+from app.store.scripts import CHANGE_CHUNK, PUT_CHUNK, PUT_PAGES
+from app.store.whole_chunk import COMMANDS, SCRIPT_AT, beside_of, is_whole, transaction
 from tests.faults.recount import KINDS, recount
 from tests.harness.redis_server import RedisServer
 from tests.store.chunk_model import LACKS_MEMORY, Order, Outcome, PoolModel, blob_of
@@ -41,18 +42,24 @@ class Pool:
         for key in KEYS.stripe_keys:
             self.client.hset(key, "id", UUID)
 
-    def run(self, order: Order) -> tuple[Outcome, tuple[int, int]]:
-        """Run the script; its answer, and the stripe's pages and bytes that it tells."""
+    @staticmethod
+    def change(order: Order) -> ChunkChange:
+        """The change that an order asks for."""
         change = ChunkChange(order.type, order.chunk, expected=order.expected)
-        change.blobs = []
+        blobs: list[bytes] = []
         for index, (kind, _) in sorted(order.puts.items()):
             blob = order.blob(index)
-            change.blobs += in_fields(blob) if kind == "raw" else [blob] * (kind != "zero")
-        change.blob_bytes = sum(map(len, change.blobs))
+            blobs += map(bytes, in_fields(blob)) if kind == "raw" else [blob] * (kind != "zero")
+        change.blobs, change.blob_bytes = blobs, sum(map(len, blobs))
         change.drop_map = sum(1 << index for index in order.drops)
         for index, (kind, _) in order.puts.items():
             for name in ["zero_map"] if kind == "zero" else ["blob_map", *([f"{kind}_map"] * (kind != "compressed"))]:
                 setattr(change, name, getattr(change, name) | 1 << index)
+        return change
+
+    def run(self, order: Order) -> tuple[Outcome, tuple[int, int]]:
+        """Run the script; its answer, and the stripe's pages and bytes that it tells."""
+        change = self.change(order)
         room = None
         if order.headroom is not None:
             room = Room(order.headroom, order.reopen, order.page_room, order.is_closed)
@@ -99,14 +106,24 @@ def put_pages(client: redis.Redis, puts: Puts, *, is_late: bool = False, is_lost
     client.script_load(PUT_PAGES.text)
     deadline = DEADLINE.pack(0.0 if is_late else (time.time() + 60) * 1e6)
     command = puts.command(KEYS.stripe_keys[puts.stripe], b"another" if is_lost else UUID, deadline)
+    [reply] = replies_of(client, command, 1)
+    return reply
+
+
+def replies_of(client: redis.Redis, commands: bytes, count: int) -> list[Any]:
+    """What Redis answers to packed commands, error replies as values."""
     connection = client.connection_pool.get_connection()
+    replies: list[Any] = []
     try:
-        connection.send_packed_command([command], check_health=False)
-        return connection.read_response(disable_decoding=True)
-    except redis.exceptions.ResponseError as error:
-        return error
+        connection.send_packed_command([commands], check_health=False)
+        for _ in range(count):
+            try:
+                replies.append(connection.read_response(disable_decoding=True))
+            except redis.exceptions.ResponseError as error:
+                replies.append(error)
     finally:
         client.connection_pool.release(connection)
+    return replies
 
 
 class PoolOfPutPages(Pool):
@@ -132,9 +149,31 @@ class PoolOfPutPages(Pool):
         return Outcome(0), (counters.pages, counters.bytes)
 
 
-@pytest.fixture(params=[Pool, PoolOfPutPages])
+class PoolOfWholeChunks(Pool):
+    """Whole chunks go in a transaction, as they come; change_chunk.lua does what that leaves."""
+
+    def run(self, order: Order) -> tuple[Outcome, tuple[int, int]]:
+        """Run the one script, or the other where Redis will not begin."""
+        change = self.change(order)
+        if order.is_exact or not is_whole(change):
+            return super().run(order)
+        self.client.script_load(PUT_CHUNK.text)
+        stripe = KEYS.stripe_of(order.type, order.chunk)
+        keys = (KEYS.chunk(stripe, order.type, order.chunk), *KEYS.beside_chunks(stripe, order.type))
+        deadline = 0.0 if order.is_late else (time.time() + 60) * 1e6
+        pieces = transaction(change, keys, b"another" if order.is_lost else UUID, deadline)
+        replies = replies_of(self.client, b"".join(pieces), COMMANDS)
+        assert not self.client.exists(beside_of(keys[0]))
+        if isinstance(replies[-1], redis.exceptions.ResponseError):
+            assert order.lacks_memory
+            return super().run(order)
+        status, *rest = replies[-1][SCRIPT_AT]
+        return (Outcome(status, rest[2]), (rest[0], rest[1])) if status == 0 else (Outcome(status), (0, 0))
+
+
+@pytest.fixture(params=[Pool, PoolOfPutPages, PoolOfWholeChunks])
 def pool(server: RedisServer, request: pytest.FixtureRequest) -> Iterator[Pool]:
-    """An empty pool on each version of Redis, changed by one script or by both."""
+    """An empty pool on each version of Redis, changed by one script or by two."""
     with server.client() as client:
         client.config_set("maxmemory-policy", "noeviction")
         pool = request.param(client)
@@ -159,7 +198,10 @@ def orders(draw: st.DrawFn) -> Order:
         is_lost=draw(st.integers(0, 19)) == 0,
         lacks_memory=draw(st.integers(0, 4)) == 0,
     )
-    if draw(st.booleans()) or not order.puts:
+    if draw(st.integers(0, 3)) == 0:
+        kinds = draw(st.lists(page_kinds, min_size=1, max_size=5))
+        order.puts = {index: kinds[index % len(kinds)] for index in range(64)}
+    elif draw(st.booleans()) or not order.puts:
         order.drops = frozenset(draw(st.sets(indexes, min_size=1, max_size=6)) - {*order.puts}) or frozenset({5})
     mode = draw(st.sampled_from(["plain", "exact", "refuse"]))
     if mode != "plain":
