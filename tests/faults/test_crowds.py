@@ -130,14 +130,17 @@ def test_slow_readers(area: Area) -> None:
     service = area.service
     before = service.resident_bytes()
     with ExitStack() as stack:
-        idle = connections(service, 60, stack)  # 120 MiB of answers are asked for
+        idle = connections(service, 60, stack)
+        # The kernel takes an answer or two, and a stock server keeps all that are asked for, and does not tell.
+        is_counted = service.settings["door"] == "protocol"
         for connection in idle:
             connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            connection.send(request("GET", area.url(0) + "?count=512"))
+            connection.send(request("GET", area.url(0) + "?count=512") * (4 if is_counted else 1))
             answer = area.get(0)
             if answer.status_code == 503:
                 break  # before those who came first are sent away
-        check_problem(answer, 503, "overloaded")
+        if is_counted:
+            check_problem(answer, 503, "overloaded")
         assert service.resident_bytes() - before < BYTES_IN_FLIGHT * 2 + 32 * MIB
         until(lambda: area.get(0).status_code == 200, PROGRESS_SECONDS * 4 + 5, "those who do not read are sent away")
         assert area.load(0, 512) == EXTENT
