@@ -6,6 +6,7 @@ Loads are plain HMGETs (the chunk's map and the fields asked for); every change 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import add
 from struct import Struct
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ from app.store.survey import ask_stripes
 _COUNTERS: Final = Struct("<5d")
 _RECLAIMS: Final = Struct("<3d")
 _TIMES: Final = (b"g",)
+_NOTHING: Final = (0.0,) * 5
+"""The numbers of a stripe that holds no page, as `_COUNTERS` has them."""
 
 
 def unpack_counters(field: bytes | None) -> Counters:
@@ -180,24 +183,26 @@ class RedisStore:
         replies = await ask_stripes(
             self.nodes, range(self.keys.stripes), self.keys.stripe_keys, self._total_commands, is_partial=is_partial
         )
-        total, reclaims = Counters(), Reclaims()
+        # Added up as plain numbers: a cluster has a thousand stripes, and each look asks them all.
+        total, reclaims = _NOTHING, Reclaims()
         unmarked = []
         for stripe, reply in enumerate(replies):
             if reply is None:
                 continue
             field, identifier, gone = reply
-            reclaims += unpack_reclaims(gone)
+            if gone:
+                reclaims += unpack_reclaims(gone)
             if identifier != self.record.pool_id:
                 unmarked.append(stripe)
-            counters = unpack_counters(field)
-            total += counters
+            numbers = _COUNTERS.unpack(field) if field else _NOTHING
+            total = tuple(map(add, total, numbers))
             # While other nodes were waited for, a change may have told what came after this reply.
             if self._told[stripe] == told[stripe]:
-                self._take_over(stripe, counters.pages, counters.bytes)
+                self._take_over(stripe, int(numbers[0]), int(numbers[-1]))
         self.reclaims = reclaims
         for stripe in unmarked:
             await self.record.mark_lost_stripe(stripe)
-        return total
+        return Counters(*map(int, total))
 
     async def read_type(self, type_: int) -> tuple[Counters, Reclaims]:
         """The counters of one type, and what went of it by itself, summed over all stripes; of one moment in each."""
