@@ -117,7 +117,8 @@ class Stores:
                 break
             del remaining[0]
         for change, pending in zip(changes, sent, strict=False):
-            failure = await self._finish(change, pending, refusals, keep=keep) or failure
+            if (failed := await self._finish(change, pending, refusals, keep=keep)) is not None:
+                failure = _partly(failed) if len(changes) > 1 else failed
         if failure is None and remaining:
             await self._put_exactly(remaining, refusals, started, keep=keep, is_whole=not sent)
         return failure
@@ -270,7 +271,9 @@ class Stores:
         for change, pending in zip(changes, sent, strict=False):
             try:
                 results.append(await self._end(change, pending, None, keep=False))
-            except (PagepoolError, StateChanged) as error:
+            except PagepoolError as error:
+                failure = failure or (_partly(error) if len(changes) > 1 else error)
+            except StateChanged as error:
                 failure = failure or error
         self._observe(_INVALIDATE_SERIES, perf_counter() - started)
         if failure is not None:

@@ -2,7 +2,7 @@
 
 Goals: the commands of all requests in flight leave in one write per tick of the event loop; a reply always reaches the
 command that it answers, whatever was cancelled or timed out in between; a write that was answered with an error never
-takes effect after that answer. Non-goals: pub/sub, transactions, anything that is not one command and one reply.
+takes effect after that answer. Non-goals: pub/sub, and transactions but for those that leave whole, in one piece.
 
 A command that gets no reply in time dooms the whole connection: what waits on it fails, and a new one is made, which
 first has Redis kill the old one.
@@ -166,6 +166,13 @@ class Multiplexer:
         """Whether `send_transaction` is for this connection."""
         return self._connection is not None and self._connection.has_transactions
 
+    def give_up_transactions(self, reason: str) -> None:
+        """Redis does not let this client make them any more; asked again when it is connected again."""
+        if self.has_transactions:
+            logger.warning("Redis's transactions are not used: %s", reason)
+        if self._connection is not None:
+            self._connection.has_transactions = False
+
     def deadline(self, begun_at: float) -> float:
         """The latest moment for a write to take effect, in microseconds of this server's clock.
 
@@ -255,7 +262,8 @@ class Multiplexer:
             try:
                 async with asyncio.timeout(self._timeout):
                     await self._connect()
-            except (OSError, TimeoutError, BackendUnavailable, hiredis.HiredisError) as error:
+            except (OSError, TimeoutError, BackendUnavailable, hiredis.HiredisError, TypeError, ValueError) as error:
+                # The last two: replies that are not what Redis answers.
                 self.last_error = str(error) or type(error).__name__
                 logger.warning("no connection to Redis for %s: %s", self._name, self.last_error)
             else:
@@ -314,8 +322,11 @@ class Multiplexer:
     @staticmethod
     async def _has_transactions(connection: Connection) -> bool:
         """Whether MULTI and EXEC are what they should be: a proxy may not know them, an ACL may not allow them."""
-        begun, ended = await connection.send(pack_command((b"MULTI",))), await connection.send(pack_command((b"EXEC",)))
-        return not isinstance(begun, hiredis.ReplyError) and isinstance(ended, list)
+        begun, ended = [await connection.send(pack_command((command,))) for command in (b"MULTI", b"EXEC")]
+        if begun == b"OK" and not isinstance(ended, list):
+            # Where EXEC is not allowed, Redis has discarded it; where it is not known, it has to be told to.
+            await connection.send(pack_command((b"DISCARD",)))
+        return begun == b"OK" and isinstance(ended, list)
 
     async def _kill_predecessor(self, connection: Connection) -> None:
         """After this, nothing that the lost connection sent can run any more, if it was to the same server.

@@ -6,31 +6,29 @@
 --
 -- KEYS[1] chunk   KEYS[2] stripe   KEYS[3] runs of the type   KEYS[4] chunk maps of its runs   KEYS[5] types
 -- KEYS[6] the hash made beside the chunk
--- ARGV[1] packed: deadline in microseconds of Redis's clock, place of the chunk in its run, zero, same-filled and raw
---         pages, bytes of the blobs   ARGV[2] the pool's UUID   ARGV[3] type   ARGV[4] run
+-- ARGV[1] packed: deadline in microseconds of Redis's clock, place of the chunk in its run
+-- ARGV[2] the pool's UUID   ARGV[3] type   ARGV[4] run
 --
 -- Answers {0, pages and bytes of the stripe, 0 pages dropped}; {1} past its deadline, {2} the stripe was lost: then
--- nothing was changed, and the hash is gone.
+-- nothing was changed. The transaction takes away what is left beside the chunk.
 --
--- Everything is read and decided before the first write, as in change_chunk.lua.
+-- Everything is read and decided before the first write, as in change_chunk.lua; what the new hash holds, from itself.
 
-local deadline, place, new_zero, new_same, new_raw, new_bytes = struct.unpack('<dBBBBd', ARGV[1])
-
-local function refuse(status)
-  call('UNLINK', KEYS[6])
-  return {status}
-end
+local deadline, place = struct.unpack('<dB', ARGV[1])
 
 local now = call('TIME')
-if now[1] * 1000000 + now[2] > deadline then return refuse(1) end
+if now[1] * 1000000 + now[2] > deadline then return {1} end
 local type_field = 't' .. ARGV[3]
 local stripe = call('HMGET', KEYS[2], 'id', 'n', type_field)
-if stripe[1] ~= ARGV[2] then return refuse(2) end
+if stripe[1] ~= ARGV[2] then return {2} end
 
-local m = call('HGET', KEYS[1], 'm')
+local m, new_m = call('HGET', KEYS[1], 'm'), call('HGET', KEYS[6], 'm')
+if not new_m then error('the hash beside the chunk is gone') end
 local plo, phi, zlo, zhi, slo, shi, rlo, rhi, held = maps_of(m)
-local d_pages, d_bytes = 64 - count(plo, phi), new_bytes - held
-local d_zero, d_same, d_raw = new_zero - count(zlo, zhi), new_same - count(slo, shi), new_raw - count(rlo, rhi)
+local _, _, nzlo, nzhi, nslo, nshi, nrlo, nrhi, new_held = maps_of(new_m)
+local d_pages, d_bytes = 64 - count(plo, phi), new_held - held
+local d_zero, d_same = count(nzlo, nzhi) - count(zlo, zhi), count(nslo, nshi) - count(slo, shi)
+local d_raw = count(nrlo, nrhi) - count(rlo, rhi)
 local stripe_counters, stripe_pages, stripe_bytes =
   counters_after(stripe[2], d_pages, d_zero, d_same, d_raw, d_bytes)
 local type_counters = counters_after(stripe[3], d_pages, d_zero, d_same, d_raw, d_bytes)

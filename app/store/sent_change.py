@@ -11,12 +11,12 @@ from app.errors import BackendUnavailable
 from app.store.base import ChangeResult, PolicyOutdated, StateChanged
 from app.store.chunk import check_word
 from app.store.keys import INDEX_MASK, RUN_SHIFT
-from app.store.multiplexer import Multiplexer, Reply, pack_command
-from app.store.replies import checked
+from app.store.multiplexer import Multiplexer, Reply
+from app.store.replies import checked, error_code, is_no_script
 from app.store.resp import command_with
 from app.store.script_header import ChunkChange, Room, Status, pack_header
 from app.store.scripts import CHANGE_CHUNK, PUT_CHUNK, load_command
-from app.store.whole_chunk import COMMANDS, SCRIPT_AT, beside_of, is_whole, transaction
+from app.store.whole_chunk import COMMANDS, SCRIPT_AT, is_whole, transaction
 
 if TYPE_CHECKING:
     from app.store.redis import RedisStore
@@ -132,13 +132,15 @@ class SentChange:
     async def _end_of_transaction(self, reply: Reply) -> Reply:
         """What the transaction's script answered; where it was not carried out, what change_chunk.lua answers."""
         if type(reply) is list:
-            if type(reply[SCRIPT_AT]) is list:
-                return reply[SCRIPT_AT]
-            # The script did nothing, as Redis does not know it any more; what was made for it is left over.
-            connection = self._store.nodes.stores(self._stripe)
-            connection.send(pack_command((b"UNLINK", beside_of(self._keys()[0]))))
+            reply = reply[SCRIPT_AT]
+            if type(reply) is list:
+                return reply
+        connection = self._store.nodes.stores(self._stripe)
+        if is_no_script(reply):
             connection.send(load_command(PUT_CHUNK))
-        return await self._send(self._store.nodes.stores(self._stripe), (b"EVALSHA", CHANGE_CHUNK.sha))
+        elif error_code(reply) in {"ERR", "NOPERM"}:
+            connection.give_up_transactions(str(reply))
+        return await self._send(connection, (b"EVALSHA", CHANGE_CHUNK.sha))
 
     async def _settled(self, reply: Reply) -> Any:
         nodes, key = self._store.nodes, self._store.keys.stripe_keys[self._stripe]

@@ -1,6 +1,6 @@
 """All 64 pages of a chunk, put without their blobs going through a script (put_chunk.lua).
 
-    MULTI · UNLINK beside · HSET beside m … 0 … 1 … · EVALSHA put_chunk.lua, which renames it · EXEC
+    MULTI · HSET beside m … 0 … 1 … · EVALSHA put_chunk.lua, which renames it · UNLINK beside, if it did not · EXEC
 
 Redis carries out the whole transaction or nothing of it, and nobody sees the hash beside the chunk: it is made, and has
 become the chunk or is gone again, in one step. Where Redis will not begin (a slot that is moving, no memory, a script
@@ -19,13 +19,13 @@ from app.store.resp import Piece, command_with
 from app.store.script_header import ChunkChange
 from app.store.scripts import PUT_CHUNK
 
-_HEADER: Final = Struct("<dBBBBd")
+_HEADER: Final = Struct("<dB")
 _MULTI: Final = b"*1\r\n$5\r\nMULTI\r\n"
 _EXEC: Final = b"*1\r\n$4\r\nEXEC\r\n"
 
 COMMANDS: Final = 5
 """In a transaction, the first and the last included; the last one's reply has those of the others in it."""
-SCRIPT_AT: Final = -1
+SCRIPT_AT: Final = 1
 """The place of the script's own reply in it."""
 
 
@@ -33,11 +33,6 @@ def is_whole(change: ChunkChange) -> bool:
     """Whether a change puts every page of its chunk, and asks nothing of what was there."""
     asks_nothing = not change.expected and change.policy is None
     return asks_nothing and change.put_map == FULL_MASK and change.blob_map != 0 and change.drop_map == 0
-
-
-def beside_of(chunk_key: bytes) -> bytes:
-    """The key beside a chunk, which is there only within a transaction."""
-    return chunk_key + b":new"
 
 
 def transaction(change: ChunkChange, keys: Sequence[bytes], pool_id: bytes, deadline: float) -> list[Piece]:
@@ -49,24 +44,17 @@ def transaction(change: ChunkChange, keys: Sequence[bytes], pool_id: bytes, dead
         pool_id: the pool's UUID.
         deadline: the latest moment to take effect, in microseconds of Redis's clock.
     """
-    beside = beside_of(keys[0])
-    zero, same, raw = change.zero_map, change.same_map, change.raw_map
-    map_ = ChunkMap(FULL_MASK, zero, same, raw, change.blob_bytes).pack(change.type, change.chunk)
-    header = _HEADER.pack(
-        deadline,
-        change.chunk & INDEX_MASK,
-        zero.bit_count(),
-        same.bit_count(),
-        raw.bit_count(),
-        change.blob_bytes,
-    )
+    beside = keys[0] + b":new"
+    chunk_map = ChunkMap(FULL_MASK, change.zero_map, change.same_map, change.raw_map, change.blob_bytes)
+    map_ = chunk_map.pack(change.type, change.chunk)
+    header = _HEADER.pack(deadline, change.chunk & INDEX_MASK)
     run = b"%d" % (change.chunk >> RUN_SHIFT)
     script = (b"EVALSHA", PUT_CHUNK.sha, b"6", *keys, beside, header, pool_id, b"%d" % change.type, run)
     return [
         _MULTI,
-        *command_with((b"UNLINK", beside), ()),
         *command_with((b"HSET", beside, b"m", map_), _with_fields(change)),
         *command_with(script, ()),
+        *command_with((b"UNLINK", beside), ()),
         _EXEC,
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import redis
 
 from tests.faults.recount import recount
@@ -46,16 +47,37 @@ def test_scripts_forgotten(start_service: Starter, start_redis: RedisStarter) ->
                 client.script_flush()
 
 
-def test_transactions_not_allowed(start_service: Starter, start_redis: RedisStarter) -> None:
-    """A Redis that has no transactions for its client is served without."""
+@pytest.mark.parametrize("command", ["multi", "exec"])
+@pytest.mark.parametrize("how", ["not known", "not allowed", "no longer allowed"])
+def test_no_transactions(start_service: Starter, start_redis: RedisStarter, command: str, how: str) -> None:
+    """A Redis that has no transactions for its client is served without, and not asked for them each time."""
+    backend = start_redis(**{"rename_command": f"{command} other-{command}"} if how == "not known" else {})
+    with backend.client() as client:
+        if how == "not allowed":
+            client.execute_command("ACL", "SETUSER", "default", f"-{command}")
+        area = Area(start_service(redis_url=backend.url), 1)
+        if how == "no longer allowed":
+            client.execute_command("ACL", "SETUSER", "default", f"-{command}")
+            area.store(0, *VERSIONS[0])
+            done = transactions(client)
+        else:
+            done = 0
+        for version in VERSIONS:
+            area.store(0, *version)
+            check(area, client, version)
+        assert transactions(client) == done
+
+
+def test_no_renaming(start_service: Starter, start_redis: RedisStarter) -> None:
+    """A client of Redis that may not rename keys stores whole chunks all the same."""
     backend = start_redis()
     with backend.client() as client:
-        client.execute_command("ACL", "SETUSER", "default", "-multi")
+        client.execute_command("ACL", "SETUSER", "default", "-rename")
         area = Area(start_service(redis_url=backend.url), 1)
         for version in VERSIONS:
             area.store(0, *version)
             check(area, client, version)
-        assert transactions(client) == 0
+        assert client.info("commandstats")["cmdstat_hset"]["calls"] > 0
 
 
 def test_no_memory(start_service: Starter, start_redis: RedisStarter) -> None:

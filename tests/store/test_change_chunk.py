@@ -18,7 +18,7 @@ from app.store.put_pages import DEADLINE, MOST_PAGES, Puts, sorted_puts
 from app.store.redis import unpack_counters
 from app.store.script_header import ChunkChange, Room, pack_header
 from app.store.scripts import CHANGE_CHUNK, PUT_CHUNK, PUT_PAGES
-from app.store.whole_chunk import COMMANDS, SCRIPT_AT, beside_of, is_whole, transaction
+from app.store.whole_chunk import COMMANDS, SCRIPT_AT, is_whole, transaction
 from tests.faults.recount import KINDS, recount
 from tests.harness.redis_server import RedisServer
 from tests.store.chunk_model import LACKS_MEMORY, Order, Outcome, PoolModel, blob_of
@@ -163,7 +163,7 @@ class PoolOfWholeChunks(Pool):
         deadline = 0.0 if order.is_late else (time.time() + 60) * 1e6
         pieces = transaction(change, keys, b"another" if order.is_lost else UUID, deadline)
         replies = replies_of(self.client, b"".join(pieces), COMMANDS)
-        assert not self.client.exists(beside_of(keys[0]))
+        assert not self.client.exists(keys[0] + b":new")
         if isinstance(replies[-1], redis.exceptions.ResponseError):
             assert order.lacks_memory
             return super().run(order)
