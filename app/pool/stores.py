@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from time import perf_counter
 
@@ -111,6 +112,8 @@ class Stores:
                 if await self._verdict(change, started) is Verdict.EXACT:
                     break
                 sent.append(self._begin(change))
+                if len(remaining) > 1:
+                    await asyncio.sleep(0)  # Redis begins, and small loads need not wait for the whole of a large store
             except PagepoolError as error:
                 # Not answered before what was sent already has ended, too.
                 failure = _partly(error) if sent else error
