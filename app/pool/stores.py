@@ -112,7 +112,7 @@ class Stores:
                 if await self._verdict(change, started) is Verdict.EXACT:
                     break
                 sent.append(self._begin(change))
-                if len(remaining) > 1:
+                if len(remaining) > 1 and not self._store.nodes.waits_for_replicas:
                     await asyncio.sleep(0)  # Redis begins, and small loads need not wait for the whole of a large store
             except PagepoolError as error:
                 # Not answered before what was sent already has ended, too.

@@ -64,6 +64,7 @@ class ClusterNodes(Nodes):
         self._settings = settings
         self._timeout = settings.redis_timeout
         self.after_replies = []
+        self.waits_for_replicas = settings.store_replicas > 0
         self._topology = Topology(seeds, settings.redis_timeout)
         self._links: dict[Address, Link] = {}
         self._by_slot: list[Link | None] = [None] * CLUSTER_SLOTS
