@@ -168,10 +168,10 @@ class Multiplexer:
 
     def give_up_transactions(self, reason: str) -> None:
         """Redis does not let this client make them any more; asked again when it is connected again."""
-        if self.has_transactions:
+        connection = self._connection
+        if connection is not None and connection.has_transactions:
+            connection.has_transactions = False
             logger.warning("Redis's transactions are not used: %s", reason)
-        if self._connection is not None:
-            self._connection.has_transactions = False
 
     def deadline(self, begun_at: float) -> float:
         """The latest moment for a write to take effect, in microseconds of this server's clock.

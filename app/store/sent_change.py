@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from app.store.redis import RedisStore
 
 _LOW_WORD: Final = 0xFFFF_FFFF
+_BY_DIGEST: Final = (b"EVALSHA", CHANGE_CHUNK.sha)
+_BY_TEXT: Final = (b"EVAL", CHANGE_CHUNK.text)
 
 
 class SentChange:
@@ -51,7 +53,7 @@ class SentChange:
         if self._is_transaction:
             self._reply = self._send_whole(connection)
         else:
-            self._reply = self._send(connection, (b"EVALSHA", CHANGE_CHUNK.sha))
+            self._reply = self._send(connection, _BY_DIGEST)
 
     def _send_whole(self, connection: Multiplexer) -> asyncio.Future[Reply]:
         deadline = connection.deadline(self._begun_at)
@@ -63,7 +65,7 @@ class SentChange:
         return keys.chunk(stripe, self._change.type, self._change.chunk), *keys.beside_chunks(stripe, self._change.type)
 
     def _resend(self, connection: Multiplexer) -> asyncio.Future[Reply]:
-        return self._send(connection, (b"EVAL", CHANGE_CHUNK.text))
+        return self._send(connection, _BY_TEXT)
 
     def _send(self, connection: Multiplexer, script: tuple[bytes, bytes]) -> asyncio.Future[Reply]:
         store, change = self._store, self._change
@@ -138,9 +140,9 @@ class SentChange:
         connection = self._store.nodes.stores(self._stripe)
         if is_no_script(reply):
             connection.send(load_command(PUT_CHUNK))
-        elif error_code(reply) in {"ERR", "NOPERM"}:
+        elif error_code(reply) == "ERR" or "NOPERM" in str(reply):  # of EXEC it is told in an EXECABORT
             connection.give_up_transactions(str(reply))
-        return await self._send(connection, (b"EVALSHA", CHANGE_CHUNK.sha))
+        return await self._send(connection, _BY_DIGEST)
 
     async def _settled(self, reply: Reply) -> Any:
         nodes, key = self._store.nodes, self._store.keys.stripe_keys[self._stripe]
