@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 from app.page.classify import Kind
 from app.page.codec import EncodedPages
@@ -18,47 +16,32 @@ Extent = tuple[int, int]
 
 _ZERO, _SAME, _RAW = Kind.ZERO, Kind.SAME, Kind.RAW
 
-_NO_PAGE: Final = 255
-_DIGITS_OF: Final = {kind: bytes(b"01"[byte == kind] for byte in range(256)) for kind in Kind}
-"""What a column of kinds becomes as binary digits: 1 where a page is of the kind."""
-
 
 def puts(type_: int, pages: EncodedPages) -> list[ChunkChange]:
     """One change for each chunk that the pages touch, in ascending order."""
-    offsets, kinds, blobs = pages.offsets, pages.kinds, pages.blobs
     changes: list[ChunkChange] = []
-    begin = 0
-    while begin < len(offsets):
-        chunk = offsets[begin] >> CHUNK_SHIFT
-        end = bisect_left(offsets, (chunk + 1) << CHUNK_SHIFT, begin)
-        changes.append(_put_of(type_, chunk, offsets[begin:end], kinds[begin:end], blobs[begin:end]))
-        begin = end
+    change = ChunkChange(type_, -1)
+    blobs: list[Piece] = []
+    for offset, kind, blob in zip(pages.offsets, pages.kinds, pages.blobs, strict=True):
+        chunk = offset >> CHUNK_SHIFT
+        if chunk != change.chunk:
+            blobs = []
+            change = ChunkChange(type_, chunk, blobs=blobs)
+            changes.append(change)
+        bit = 1 << (offset & INDEX_MASK)
+        if kind == _ZERO:
+            change.zero_map |= bit
+            continue
+        change.blob_map |= bit
+        change.blob_bytes += len(blob)
+        if kind == _RAW:
+            change.raw_map |= bit
+            blobs += in_fields(blob)
+            continue
+        blobs.append(blob)
+        if kind == _SAME:
+            change.same_map |= bit
     return changes
-
-
-def _put_of(type_: int, chunk: int, offsets: Sequence[int], kinds: bytearray, blobs: Sequence[bytes]) -> ChunkChange:
-    """The change that puts pages of one chunk: whole columns at a time, which costs a tenth of a page at a time."""
-    first, count = offsets[0] & INDEX_MASK, len(kinds)
-    column = bytearray((_NO_PAGE,)) * CHUNK_PAGES
-    if offsets[-1] - offsets[0] == count - 1:
-        column[first : first + count] = kinds
-    else:
-        for offset, kind in zip(offsets, kinds, strict=True):
-            column[offset & INDEX_MASK] = kind
-    column.reverse()  # the first page is the lowest bit
-    zero, same, compressed, raw = (int(column.translate(digits), 2) for digits in _DIGITS_OF.values())
-    held: list[Piece]
-    if raw:
-        held = [field for kind, blob in zip(kinds, blobs, strict=True) for field in _fields(kind, blob)]
-    else:
-        held = list(filter(None, blobs))
-    return ChunkChange(type_, chunk, zero, same, raw, same | compressed | raw, 0, held, sum(map(len, held)))
-
-
-def _fields(kind: int, blob: bytes) -> tuple[Piece, ...]:
-    if kind == _RAW:
-        return in_fields(blob)
-    return (blob,) if blob else ()
 
 
 def put_one(type_: int, offset: int, kind: int, blob: bytes) -> ChunkChange:

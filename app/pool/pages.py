@@ -34,7 +34,7 @@ from app.pool.changes import Extent, drops, put_one, puts
 from app.pool.patience import ensure_time
 from app.pool.preconditions import Preconditions, etag_of
 from app.store.base import StateChanged
-from app.store.chunk import FULL_MASK, digits_of, kind_of_page, unpack
+from app.store.chunk import FULL_MASK, kind_of_page, unpack
 from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT, INDEX_MASK
 from app.telemetry_cells import (
     DECODE_FAILURES,
@@ -148,11 +148,16 @@ class Pages(PoolBase):
                 present &= ~policy.expired_map(times, present, cutoff)
                 if wanted := present & (FULL_MASK >> CHUNK_PAGES - taken) << index:
                     self._marks.add(type_, chunk, wanted)
-            here, zero = digits_of(present >> index), digits_of(chunk_map.zero >> index)
-            held += [
-                (ZERO_BLOB if is_zero == "1" else UNREADABLE_BLOB if blob is None else blob) if is_here == "1" else None
-                for blob, is_here, is_zero in zip(blobs, here, zero, strict=False)
-            ]
+            present, zero = present >> index, chunk_map.zero >> index
+            for blob in blobs:
+                if not present & 1:
+                    held.append(None)
+                elif zero & 1:
+                    held.append(ZERO_BLOB)
+                else:
+                    held.append(UNREADABLE_BLOB if blob is None else blob)
+                present >>= 1
+                zero >>= 1
         return held
 
     def count_loads(self, states: bytearray) -> None:

@@ -68,11 +68,6 @@ def join_fields(reply: list[bytes | None], count: int) -> None:
             reply[place] = blob + rest
 
 
-def digits_of(map_: int) -> str:
-    """A map as 64 digits, page 0 first: to walk through them costs a fifth of shifting numbers of 64 bits."""
-    return f"{map_:064b}"[::-1]
-
-
 def check_word(type_: int, chunk: int) -> int:
     """32 bits that tie a chunk's field "m" to its address."""
     return address_mix(type_, chunk << CHUNK_SHIFT) >> 32

@@ -8,8 +8,8 @@ With NS the namespace and TAG the hash tag of a stripe:
     NS:lease                   string  who shrinks now
     NS:hands                   hash    where the shrinker's hands stand, and when expired pages were swept
     NS:p:{TAG}:TYPE:CHUNK      hash    a chunk: field "m" (see chunk.py), field <index> the blob of a page not zero
-                                       (of a raw page <index>r as well),
-                                       of governed types "g" (see policy.py)
+                                       (of a raw page <index>r as well), of governed types "g" (see policy.py)
+    NS:p:{TAG}:TYPE:CHUNK:new  hash    a chunk that is being put whole; there within a transaction only (whole_chunk.py)
     NS:s:{TAG}                 hash    a stripe: "id" the pool's UUID, "n" its counters, "t<TYPE>" the same of one type,
                                        "x" and "x<TYPE>" pages that went by themselves, "v<TYPE>" the newest version of
                                        the type's policy that it knows of,

@@ -210,18 +210,20 @@ class RedisStore:
 
     async def read_types(self, types: Sequence[int]) -> list[tuple[Counters, Reclaims]]:
         """As `read_type`, of several."""
-        totals = [(Counters(), Reclaims())] * len(types)
-        if not totals:
-            return totals
+        counters, reclaims = [Counters()] * len(types), [Reclaims()] * len(types)
+        if not types:
+            return []
         fields = [field % type_ for type_ in types for field in (b"t%d", b"x%d")]
         commands = [pack_command((b"HMGET", key, *fields)) for key in self.keys.stripe_keys]
         stripes = range(self.keys.stripes)
         for reply in await ask_stripes(self.nodes, stripes, self.keys.stripe_keys, commands, is_load=True):
-            totals = [
-                (counters + unpack_counters(held), reclaims + unpack_reclaims(gone))
-                for (counters, reclaims), held, gone in zip(totals, reply[::2], reply[1::2], strict=True)
-            ]
-        return totals
+            for place, (held, gone) in enumerate(zip(reply[::2], reply[1::2], strict=True)):
+                # Most types are in few stripes, and of most nothing ever went.
+                if held:
+                    counters[place] += unpack_counters(held)
+                if gone:
+                    reclaims[place] += unpack_reclaims(gone)
+        return list(zip(counters, reclaims, strict=True))
 
     async def types_after(self, after: int, limit: int) -> list[int]:
         """At most `limit` types greater than `after` that hold pages, ascending."""

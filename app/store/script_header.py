@@ -35,8 +35,8 @@ class ChunkChange:
     """Pages of one chunk to put and to drop; 64-bit maps, bit i for page 64 × chunk + i.
 
     `blobs` are the blobs of `blob_map`, by ascending index, of raw pages in two items (chunk.py's `in_fields`);
-    `same_map` and `raw_map` are subsets of `blob_map`. Of a
-    governed type `policy` is what it goes by; `cutoff` binds it to what a look at the page called expired.
+    `same_map` and `raw_map` are subsets of `blob_map`. Of a governed type `policy` is what it goes by; `cutoff` binds
+    the change to what a look at the page called expired.
     """
 
     type: int

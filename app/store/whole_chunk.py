@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import Final
 
-from app.store.chunk import BLOB_FIELDS, FULL_MASK, REST_FIELDS, ChunkMap, digits_of
-from app.store.keys import INDEX_MASK, RUN_SHIFT
+from app.store.chunk import BLOB_FIELDS, FULL_MASK, REST_FIELDS, ChunkMap
+from app.store.keys import CHUNK_PAGES, INDEX_MASK, RUN_SHIFT
 from app.store.resp import Piece, command_with
 from app.store.script_header import ChunkChange
 from app.store.scripts import PUT_CHUNK
@@ -62,12 +62,11 @@ def transaction(change: ChunkChange, keys: Sequence[bytes], pool_id: bytes, dead
 def _with_fields(change: ChunkChange) -> list[Piece]:
     """The blobs, each behind the field that it goes to."""
     fields: list[bytes] = []
-    places = zip(BLOB_FIELDS, REST_FIELDS, digits_of(change.blob_map), digits_of(change.raw_map), strict=True)
-    for field, rest, has_blob, is_raw in places:
-        if has_blob == "1":
-            fields.append(field)
-            if is_raw == "1":
-                fields.append(rest)
+    for index in range(CHUNK_PAGES):
+        if change.blob_map >> index & 1:
+            fields.append(BLOB_FIELDS[index])
+        if change.raw_map >> index & 1:
+            fields.append(REST_FIELDS[index])
     items: list[Piece] = [b""] * (2 * len(fields))
     items[::2] = fields
     items[1::2] = change.blobs
