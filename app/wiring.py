@@ -22,6 +22,7 @@ from app.store.endpoint import Endpoint
 from app.store.nodes import Nodes
 from app.store.record import PoolMismatch, PoolRecord
 from app.store.redis import RedisStore
+from app.tasks import end
 from app.telemetry import Telemetry
 
 DEFAULT_SHARE_OF_MEMORY = 0.2
@@ -71,9 +72,9 @@ class ProcessContext:
             await state.look_at_policies()
             await state.look()
             watcher = asyncio.create_task(state.watch(), name="pool state")
-            stack.push_async_callback(_end, watcher)
+            stack.push_async_callback(end, watcher)
             pool = Pool(settings, store, record, state, telemetry)
-            stack.push_async_callback(_end, asyncio.create_task(pool.work(), name="pool work"))
+            stack.push_async_callback(end, asyncio.create_task(pool.work(), name="pool work"))
             in_flight = InFlight(settings, telemetry)
             yield cls(settings, telemetry, pool, in_flight)
             # A store whose client has gone is still on its way to Redis: let it end in order.
@@ -158,8 +159,3 @@ async def _write_tunables(record: PoolRecord, settings: Settings) -> None:
     given: dict[str, Any] = settings.model_dump(mode="json", include=settings.model_fields_set & set(TUNABLES))
     if given:
         await record.write_parameters(given)
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.errors import PagepoolError
 from app.pool.images import PIECE_BYTES, READ_AHEAD
+from app.tasks import end
 
 HELD_BYTES: Final = (READ_AHEAD + 2) * PIECE_BYTES
 """What one stream holds at most: the pieces asked for, the one that is given out, and one that the server sends."""
@@ -74,8 +75,7 @@ class ImageStream(Response):
             # To return now makes the server cut the connection.
             _log.warning("Image cut short: %s", error.code)
         finally:
-            gone.cancel()
-            await asyncio.gather(gone, return_exceptions=True)
+            await end(gone)
             await self._end()
 
 

@@ -29,6 +29,7 @@ from typing import Final
 
 from app.api.token_entries import Token, UnusableTokens, parse_tokens
 from app.serve.startup_refused import StartupRefused
+from app.tasks import end
 
 LOOK_SECONDS: Final = 1.0
 """How often the file is looked at."""
@@ -109,9 +110,7 @@ class Tokens:
         try:
             yield
         finally:
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+            await end(task)
 
     async def _watch(self) -> None:
         complaint = ""

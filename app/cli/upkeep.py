@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine
-from typing import Annotated, Any, TypeVar
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from app.cli import EXIT_FAILED, EXIT_UNUSABLE
+
+if TYPE_CHECKING:
+    from app.store.redis import RedisStore
 
 T = TypeVar("T")
 
@@ -20,10 +24,9 @@ def audit(
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    from app.pool.audit import run_audit  # noqa: PLC0415
-    from app.settings import Settings  # noqa: PLC0415
+    from app.pool.audit import audit as recount  # noqa: PLC0415
 
-    report = _run(run_audit(Settings(), repair=repair))
+    report = _beside_the_service(partial(recount, repair=repair))
     console = Console()
     counted = f"{report.pages:,} pages in {report.chunks:,} chunks were counted"
     if not report.differences:
@@ -51,10 +54,7 @@ def repair(
     if not accept_loss:
         typer.echo("pagepool: nothing is repaired without --accept-loss.", err=True)
         raise typer.Exit(EXIT_UNUSABLE)
-    from app.pool.loss import accept_loss as accept  # noqa: PLC0415
-    from app.settings import Settings  # noqa: PLC0415
-
-    stripes = _run(accept(Settings()))
+    stripes = _beside_the_service(lambda store: store.record.accept_loss())
     typer.echo(f"{stripes} stripes had lost their pages: accepted." if stripes else "Nothing was lost.")
 
 
@@ -65,10 +65,9 @@ def scrub(
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    from app.pool.scrub import run_scrub  # noqa: PLC0415
-    from app.settings import Settings  # noqa: PLC0415
+    from app.pool.scrub import scrub as check  # noqa: PLC0415
 
-    report = _run(run_scrub(Settings(), pages_per_second=rate))
+    report = _beside_the_service(partial(check, pages_per_second=rate))
     console = Console()
     if not report.corrupt:
         console.print(f"{report.pages:,} pages were checked: none is corrupt.")
@@ -81,12 +80,26 @@ def scrub(
     raise typer.Exit(EXIT_FAILED)
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Do it without the log lines of the service: what matters is raised."""
+def _beside_the_service(work: Callable[[RedisStore], Awaitable[T]]) -> T:
+    """Do it to the pool that the settings name, whose service may be running.
+
+    The log lines of a service do not belong here: what matters is raised.
+
+    Raises:
+        StartupRefused: there is no such pool in reach.
+        BackendUnavailable: Redis went away.
+    """
     import asyncio  # noqa: PLC0415
 
+    from app.settings import Settings  # noqa: PLC0415
+    from app.wiring import open_store  # noqa: PLC0415
+
+    async def open_and_work() -> T:
+        async with open_store(Settings()) as store:
+            return await work(store)
+
     logging.disable()
-    return asyncio.run(work)
+    return asyncio.run(open_and_work())
 
 
 def _number(value: int | str) -> str:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from app.errors import PageCorrupt
-from app.settings import Settings
 from app.store.base import Counters
 from app.store.chunk import unpack
 from app.store.keys import RUN_CHUNKS, RUN_SHIFT, KeySchema
@@ -22,7 +21,6 @@ from app.store.nodes import Nodes
 from app.store.redis import RedisStore, unpack_counters
 from app.store.replies import checked
 from app.store.scripts import AUDIT_CHUNK, AUDIT_STRIPE, call_script
-from app.wiring import open_store
 
 _SCAN_COUNT: Final = 1000
 _NAMES: Final = ("pages", "zero", "same", "raw", "bytes")
@@ -49,19 +47,16 @@ class AuditReport:
     repaired: bool = False
 
 
-async def run_audit(settings: Settings, *, repair: bool = False) -> AuditReport:
-    """Recount the pool of a service with these settings, which may be running.
+async def audit(store: RedisStore, *, repair: bool = False) -> AuditReport:
+    """Recount a pool, whose services may be running.
+
+    Args:
+        store: the pool's.
+        repair: set counters that are wrong to what was counted.
 
     Raises:
-        StartupRefused: there is no such pool in reach.
         BackendUnavailable: Redis went away.
     """
-    async with open_store(settings) as store:
-        return await audit(store, repair=repair)
-
-
-async def audit(store: RedisStore, *, repair: bool = False) -> AuditReport:
-    """Recount a pool; see `run_audit`."""
     report = AuditReport()
     types: list[set[int]] = [set() for _ in range(store.keys.stripes)]
     async for type_, chunk in _held_chunks(store.nodes, store.keys):

@@ -15,11 +15,9 @@ from typing import Final, NamedTuple
 
 from app.errors import PageCorrupt
 from app.page.codec import UNREADABLE_BLOB, address_mix, open_envelope
-from app.settings import Settings
 from app.store.chunk import unpack
 from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT
 from app.store.redis import RedisStore
-from app.wiring import open_store
 
 _TYPES_AT_ONCE: Final = 256
 _RUNS_AT_ONCE: Final = 64
@@ -48,19 +46,12 @@ class ScrubReport:
     seconds: float = 0.0
 
 
-async def run_scrub(settings: Settings, pages_per_second: float) -> ScrubReport:
-    """Check every page of a service with these settings, which may be running.
+async def scrub(store: RedisStore, pages_per_second: float) -> ScrubReport:
+    """Check every page of a pool, whose services may be running.
 
     Raises:
-        StartupRefused: there is no such pool in reach.
         BackendUnavailable: Redis went away.
     """
-    async with open_store(settings) as store:
-        return await scrub(store, pages_per_second)
-
-
-async def scrub(store: RedisStore, pages_per_second: float) -> ScrubReport:
-    """Check every page of a pool; see `run_scrub`."""
     report = ScrubReport()
     started = time.monotonic()
     async for type_, chunk in _held_chunks(store):

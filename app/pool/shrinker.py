@@ -109,7 +109,8 @@ class Shrinker:
         """Make room whenever somebody wants it, and sweep what has expired, for as long as the worker lives."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), SWEEP_SECONDS[0] / 5)
+                async with asyncio.timeout(SWEEP_SECONDS[0] / 5):
+                    await self._wake.wait()
             self._wake.clear()
             try:
                 await self._serve_wants()

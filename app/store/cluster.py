@@ -33,6 +33,7 @@ from app.store.multiplexer import Multiplexer, Reply, pack_command
 from app.store.nodes import Nodes, Resend, Route
 from app.store.replies import error_code
 from app.store.topology import Address, Served, Topology, TopologyUnknown
+from app.tasks import end
 
 logger = logging.getLogger("pagepool.store")
 
@@ -88,10 +89,7 @@ class ClusterNodes(Nodes):
 
     async def close(self) -> None:
         """End every connection."""
-        tasks = [*self._starts, *self._ends, *([self._follower] if self._follower else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*self._starts, *self._ends, self._follower)
         await asyncio.gather(*(link.close() for link in self._links.values()), self._topology.close())
 
     def spread(self, tags: Sequence[bytes]) -> None:
@@ -227,13 +225,13 @@ class ClusterNodes(Nodes):
     def _begin_end(self, link: Link) -> None:
         """Close a link once all that was sent on it has been answered, or can take no effect any more."""
 
-        async def end() -> None:
+        async def close_later() -> None:
             try:
                 await asyncio.sleep(2 * self._timeout)
             finally:
                 await link.close()
 
-        _keep(self._ends, asyncio.create_task(end(), name="redis link's end"))
+        _keep(self._ends, asyncio.create_task(close_later(), name="redis link's end"))
 
     # How they are
 

@@ -35,6 +35,7 @@ from app.store.connection import (
 )
 from app.store.endpoint import Server
 from app.store.resp import Piece
+from app.tasks import end
 
 __all__ = ["Multiplexer", "Reply", "pack_command"]
 
@@ -99,9 +100,7 @@ class Multiplexer:
         """End the connection; what still waits fails."""
         if self._sweeper is not None:
             self._sweeper.cancel()
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        await end(self._keeper)
         if self._connection is not None:
             self._connection.abort()
         await asyncio.sleep(0)
@@ -266,6 +265,10 @@ class Multiplexer:
                 # The last two: replies that are not what Redis answers.
                 self.last_error = str(error) or type(error).__name__
                 logger.warning("no connection to Redis for %s: %s", self._name, self.last_error)
+            except Exception as error:
+                # Whatever it was, it must not be the end of all attempts.
+                self.last_error = str(error) or type(error).__name__
+                logger.exception("Unforeseen failure")
             else:
                 backoff = BACKOFF_FIRST_SECONDS
                 self.last_error = "connected"

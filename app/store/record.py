@@ -169,7 +169,12 @@ class PoolRecord:
         self.pool_id = identifier
 
     async def accept_loss(self) -> int:
-        """Take what was lost for gone: holes read as zeros from now on. How many stripes had lost their pages.
+        """Take what was lost for gone (contract 2.4): holes read as zeros from now on, and images can be read again.
+
+        The configuration of types may have gone with them: it has to be set again.
+
+        Returns:
+            How many stripes had lost their pages.
 
         Raises:
             BackendUnavailable: Redis is out of reach, or a stripe belongs to another pool.

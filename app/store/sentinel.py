@@ -14,6 +14,7 @@ from app.settings import Settings
 from app.store.endpoint import Endpoint
 from app.store.nodes import Nodes
 from app.store.topology import Address, client_of
+from app.tasks import end
 
 logger = logging.getLogger("pagepool.store")
 
@@ -79,9 +80,7 @@ class SentinelNodes(Nodes):
 
     async def close(self) -> None:
         """End every connection."""
-        if self._follower is not None:
-            self._follower.cancel()
-            await asyncio.gather(self._follower, return_exceptions=True)
+        await end(self._follower)
         await super().close()
         await self._server.close()
 

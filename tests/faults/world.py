@@ -12,8 +12,9 @@ from typing import Self
 
 import redis
 
-from app.pool.audit import run_audit
+from app.pool.audit import AuditReport, audit
 from app.settings import Settings
+from app.wiring import open_store
 from tests.faults.checker import Rules, check
 from tests.faults.clients import ADDRESSES, Clients
 from tests.faults.history import Event, Value, What
@@ -138,11 +139,16 @@ class World:
             counted = recount(client)
         found = [f"recount: {text}" for text in counted.differences]
         found += [f"corrupt: page {type_}/{offset}" for type_, offset in counted.corrupt]
-        found += [f"audit: {difference}" for difference in asyncio.run(run_audit(self._beside())).differences]
+        found += [f"audit: {difference}" for difference in asyncio.run(self._audit()).differences]
         told = self.service.pool()
         if (numbers := counted.numbers()) != {name: told[name] for name in numbers}:
             found.append(f"counters: the service tells {told}, counted {numbers}")
         return found
+
+    async def _audit(self) -> AuditReport:
+        """As `pagepool audit` does it."""
+        async with open_store(self._beside()) as store:
+            return await audit(store)
 
     def _beside(self) -> Settings:
         """The settings of a command beside the service; it reaches Redis without the proxy."""

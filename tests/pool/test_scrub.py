@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from app.pool.scrub import ScrubReport, run_scrub
+from app.pool.scrub import ScrubReport, scrub
 from app.serve.startup_refused import StartupRefused
 from app.settings import Settings
+from app.wiring import open_store
 from tests.faults.recount import recount
 from tests.harness import pages
 from tests.harness.area import Area
@@ -43,9 +44,15 @@ def area(service: Service) -> Iterator[Area]:
     area.drop()
 
 
+async def scrub_pool(settings: Settings, rate: float) -> ScrubReport:
+    """As `pagepool scrub` does it."""
+    async with open_store(settings) as store:
+        return await scrub(store, rate)
+
+
 def scrubbed(backend: RedisServer, rate: float = 1e9) -> ScrubReport:
     """What a scrub of the pool finds."""
-    return asyncio.run(run_scrub(Settings(_env_file=None, redis_url=backend.url), rate))
+    return asyncio.run(scrub_pool(Settings(_env_file=None, redis_url=backend.url), rate))
 
 
 def chunk_key(client: redis.Redis, area: Area, chunk: int) -> bytes:
@@ -119,7 +126,7 @@ def test_beside_a_working_service(area: Area, backend: RedisServer) -> None:
 
     async def both() -> ScrubReport:
         settings = Settings(_env_file=None, redis_url=backend.url)
-        work = asyncio.create_task(run_scrub(settings, 400))
+        work = asyncio.create_task(scrub_pool(settings, 400))
         for body in bodies:
             await asyncio.to_thread(area.store, 0, *body)
             await asyncio.to_thread(area.delete, 3, count=70)
@@ -133,4 +140,4 @@ def test_beside_a_working_service(area: Area, backend: RedisServer) -> None:
 def test_no_pool(tmp_path: object) -> None:
     """Without a running service it says so, and makes no pool."""
     with pytest.raises(StartupRefused):
-        asyncio.run(run_scrub(Settings(_env_file=None, data_dir=str(tmp_path)), 1))
+        asyncio.run(scrub_pool(Settings(_env_file=None, data_dir=str(tmp_path)), 1))
