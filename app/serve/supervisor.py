@@ -138,11 +138,11 @@ class _Supervisor:
     def _keep_running(self) -> None:
         """Until the service is told to end."""
         while not self._signals.is_stopping:
-            self._wait(min(worker.seconds_until_restart() for worker in self._workers if self._may_start(worker)))
+            self._wait(min(worker.seconds_until_start() for worker in self._workers if self._may_start(worker)))
             for worker in self._workers:
                 if worker.reap():
                     self._judge(worker)
-                if worker.seconds_until_restart() == 0 and self._may_start(worker):
+                if worker.seconds_until_start() == 0 and self._may_start(worker):
                     worker.start()
             if not self._is_announced and all(worker.was_ever_ready for worker in self._workers):
                 self._announce()

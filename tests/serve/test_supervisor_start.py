@@ -12,6 +12,7 @@ import pytest
 from app.serve.certificate import check_certificate
 from app.serve.startup_refused import StartupRefused
 from app.settings import Settings
+from tests.embedded.processes import descendants, pids_of
 from tests.harness.redis_server import free_port, until
 from tests.serve.supervised import SECONDS, Supervised
 
@@ -45,6 +46,20 @@ def test_a_worker_that_refuses_beside_one_that_serves(tmp_path):
         assert "2 workers" in service.output
         assert "worker 1" in service.errors
         assert "refused to start: Redis cannot be reached; starting it again" in service.errors
+
+
+def test_no_worker_serves_before_the_first(tmp_path):
+    """The first writes the tunables of the environment, which must not come after a client's PATCH to another."""
+    with Supervised(tmp_path, "create_late_first_app", workers="3") as service:
+        until((service.home / "waits").exists, SECONDS, "the first worker waits")
+        assert len(worker_pids(service)) == 1
+        (service.home / "go").touch()
+        service.wait_until_up()
+        assert len(worker_pids(service)) == 3
+
+
+def worker_pids(service: Supervised) -> list[int]:
+    return pids_of(descendants(service.process.pid), "app.serve.worker")
 
 
 def is_listened_on(port: int) -> bool:

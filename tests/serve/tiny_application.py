@@ -60,6 +60,17 @@ def create_once_refusing_app(settings: Settings) -> Any:
     return _failing_at_startup(StartupRefused("Redis cannot be reached"))
 
 
+def create_late_first_app(settings: Settings) -> Any:
+    """Worker 0 says that it waits, and works once the file `go` has come into the service's home."""
+    context = WorkerContext.from_environment()
+    assert context is not None
+    if context.index == 0:
+        (settings.home / "waits").touch()
+        while not (settings.home / "go").exists():
+            time.sleep(0.01)
+    return create_app(settings)
+
+
 def create_broken_app(_settings: Settings) -> Any:
     return _failing_at_startup(RuntimeError("a defect"))
 
