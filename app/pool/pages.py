@@ -36,6 +36,8 @@ from app.pool.preconditions import Preconditions, etag_of
 from app.store.base import StateChanged
 from app.store.chunk import FULL_MASK, kind_of_page, unpack
 from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT, INDEX_MASK
+from app.store.script_header import ChunkChange
+from app.store.sent_change import SentChange
 from app.telemetry_cells import (
     DECODE_FAILURES,
     INVALIDATES,
@@ -177,8 +179,21 @@ class Pages(PoolBase):
             Refused: the pool will not take some of them; the rest was stored.
             BackendUnavailable: Redis is out of reach; what became of the pages is unknown.
         """
-        pages = await self._slices.encode(self._state.encoder, body, type_, offset)
-        await self._store_encoded(type_, pages)
+        if len(body) <= CHUNK_PAGES * self.page_size or not self._state.parameters.enabled:
+            pages = await self._slices.encode(self._state.encoder, body, type_, offset)
+            await self._store_encoded(type_, pages)
+            return pages
+        changes, sent = list[ChunkChange](), list[SentChange]()
+
+        def send_ahead(pages: EncodedPages) -> None:
+            # Redis has work while the rest is encoded, and what is sent has just been in the processor's caches.
+            [change] = puts(type_, pages)
+            if len(sent) == len(changes) and (begun := self._stores.send_ahead(change)) is not None:
+                sent.append(begun)
+            changes.append(change)
+
+        pages = await self._slices.encode(self._state.encoder, body, type_, offset, send_ahead)
+        await self._stores.put(changes, ahead=sent)
         return pages
 
     async def store_frames(self, type_: int, offset: int, body: bytes) -> EncodedPages:

@@ -78,12 +78,28 @@ class Stores:
             self._observe(_STORE_SERIES, perf_counter() - started)
         self._cells[STORES + change.kind_of_one] += 1
 
-    async def put(self, changes: Sequence[ChunkChange], *, keep: bool = False) -> None:
+    def send_ahead(self, change: ChunkChange) -> SentChange | None:
+        """Send one of the changes that `put` will be given, while others are still being made; None: leave it to `put`.
+
+        It is sent where no question has to be asked first.
+        """
+        is_plain = change.type not in self._state.policies and not self._store.nodes.waits_for_replicas
+        if not is_plain or not self._state.surely_fits(change.blob_bytes, change.put_map.bit_count()):
+            return None
+        try:
+            return self._begin(change)
+        except PagepoolError:
+            return None  # it fails again in `put`, where somebody waits for the outcome
+
+    async def put(
+        self, changes: Sequence[ChunkChange], *, keep: bool = False, ahead: Sequence[SentChange] = ()
+    ) -> None:
         """Store the pages of the changes.
 
         Args:
             changes: one for each chunk.
             keep: a refused page leaves what was there (an image's write), instead of nothing.
+            ahead: the first of the changes, as `send_ahead` has sent them.
 
         Raises:
             Refused: some pages were refused; all others were stored.
@@ -92,7 +108,7 @@ class Stores:
         """
         started = perf_counter()
         refusals = Refusals()
-        failure = await self._put_many(changes, refusals, started, keep=keep)
+        failure = await self._put_many(changes, list(ahead), refusals, started, keep=keep)
         self._observe(_STORE_SERIES, perf_counter() - started)
         if failure is not None:
             raise failure
@@ -100,12 +116,11 @@ class Stores:
             raise refusals.error(sum(change.put_map.bit_count() for change in changes))
 
     async def _put_many(
-        self, changes: Sequence[ChunkChange], refusals: Refusals, started: float, *, keep: bool
+        self, changes: Sequence[ChunkChange], sent: list[SentChange], refusals: Refusals, started: float, *, keep: bool
     ) -> PagepoolError | None:
         """Send what surely fits, then the rest page by page; the first error that a change ended with."""
-        sent: list[SentChange] = []
         failure: PagepoolError | None = None
-        remaining = list(changes)
+        remaining = list(changes[len(sent) :])
         while remaining:
             change = remaining[0]
             try:

@@ -11,9 +11,10 @@ from time import perf_counter
 from typing import Any, Final
 
 from app.errors import PagesLost
-from app.store.chunk import BLOB_FIELDS, REST_FIELDS, ChunkMap, join_fields, unpack
+from app.store.chunk import ChunkMap, join_fields, unpack
 from app.store.keys import CHUNK_SHIFT, INDEX_MASK, RUN_SHIFT
 from app.store.multiplexer import pack_command
+from app.store.page_reads import read_pages
 from app.store.redis import RedisStore
 from app.store.replies import ReplyError, checked
 
@@ -31,8 +32,7 @@ class ImageReads:
         chunk, index = first >> CHUNK_SHIFT, first & INDEX_MASK
         stripe = self._store.keys.stripe_of(type_, chunk)
         key = self._store.keys.chunk(stripe, type_, chunk)
-        here = slice(index, index + count)
-        return SentRead(self._store, stripe, (b"HMGET", key, b"m", *BLOB_FIELDS[here], *REST_FIELDS[here]), count)
+        return SentRead(self._store, stripe, key, read_pages(key, index, count), count)
 
     async def chunks_held(self, type_: int, run: int) -> int:
         """The 64-bit map of the chunks that are held in a run.
@@ -42,7 +42,7 @@ class ImageReads:
         """
         stripe = self._store.keys.stripe_of(type_, run << RUN_SHIFT)
         key = self._store.keys.maps(stripe, type_)
-        field = await SentRead(self._store, stripe, (b"HGET", key, b"%d" % run)).finish()
+        field = await SentRead(self._store, stripe, key, pack_command((b"HGET", key, b"%d" % run))).finish()
         return int.from_bytes(field or b"", "little")
 
     async def chunk_maps(self, type_: int, chunks: Sequence[int]) -> list[ChunkMap]:
@@ -76,12 +76,13 @@ class SentRead:
         "seconds",
     )
 
-    def __init__(self, store: RedisStore, stripe: int, command: Sequence[bytes], pages: int = 0) -> None:
+    def __init__(self, store: RedisStore, stripe: int, key: bytes, command: bytes, pages: int = 0) -> None:
+        """`command` asks for `key`; where it is `read_pages`, `pages` are asked for."""
         self._pages = pages
         self._nodes = store.nodes
         self._pool_id = store.record.pool_id
-        self._key = command[1]
-        self._command = pack_command(command)
+        self._key = key
+        self._command = command
         self._stripe_key = store.keys.stripe_keys[stripe]
         self.seconds = 0.0
         """How long Redis took, once it has answered."""

@@ -11,10 +11,11 @@ from struct import Struct
 from typing import Any, Final
 
 from app.store.base import ChangeResult, Counters, Reclaims
-from app.store.chunk import BLOB_FIELDS, REST_FIELDS, join_fields
+from app.store.chunk import join_fields
 from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT, INDEX_MASK, RUN_CHUNKS, RUN_SHIFT
 from app.store.multiplexer import Reply, pack_command
 from app.store.nodes import Nodes
+from app.store.page_reads import read_pages
 from app.store.policy import Policy
 from app.store.record import PoolRecord
 from app.store.replies import checked
@@ -25,7 +26,6 @@ from app.store.survey import ask_stripes
 
 _COUNTERS: Final = Struct("<5d")
 _RECLAIMS: Final = Struct("<3d")
-_TIMES: Final = (b"g",)
 _NOTHING: Final = (0.0,) * 5
 """The numbers of a stripe that holds no page, as `_COUNTERS` has them."""
 
@@ -71,7 +71,7 @@ class RedisStore:
         """A chunk's field "m", and the blob of one of its pages; where asked for, its field "g" as well."""
         stripe = self.keys.stripe_of(type_, chunk)
         key = self.keys.chunk(stripe, type_, chunk)
-        command = pack_command((b"HMGET", key, b"m", BLOB_FIELDS[index], REST_FIELDS[index], *_TIMES[:with_times]))
+        command = read_pages(key, index, 1, with_times=with_times)
         reply: list[bytes | None] = await self.nodes.loads(stripe).send(command)
         if type(reply) is not list:
             reply = await self._settle_load(reply, key, command)
@@ -96,9 +96,8 @@ class RedisStore:
             chunk, index = offset >> CHUNK_SHIFT, offset & INDEX_MASK
             taken = min(CHUNK_PAGES - index, end - offset)
             stripe = self.keys.stripe_of(type_, chunk)
-            here = slice(index, index + taken)
             key = self.keys.chunk(stripe, type_, chunk)
-            command = pack_command((b"HMGET", key, b"m", *BLOB_FIELDS[here], *REST_FIELDS[here], *_TIMES[:with_times]))
+            command = read_pages(key, index, taken, with_times=with_times)
             pieces.append((chunk, index, taken, self.nodes.loads(stripe).send(command), key, command))
             offset += taken
         held = []

@@ -76,6 +76,16 @@ def test_an_extent_over_many_chunks_closes_exact_to_one_page(area: Area, limit) 
     assert {30 + n for n in range(200) if area.is_absent(30 + n)} == refused
 
 
+def test_an_extent_that_was_sent_in_part_closes_exact_to_one_page(area: Area, limit) -> None:
+    """So it is where its first chunks were on their way before the last were encoded."""
+    bodies = [pages.incompressible(n) for n in range(512)]
+    limit(470)
+    document = check_problem(area.put(30, *bodies), 507, "pool_full", "invalidated")
+    assert (document["stored"], document["rejected"]) == (470, [[500, 42]])
+    assert area.load_pages(30, 470) == bodies[:470]
+    assert area.numbers()["stored_pages"] == 470
+
+
 @pytest.mark.parametrize("threshold", [90, 50, 1])
 def test_opens_at_the_threshold(area: Area, limit, raw_length: int, threshold: int) -> None:
     """A closed pool opens again once pool_bytes ≤ max_pool_bytes × accept_threshold_percent / 100, and not before."""
