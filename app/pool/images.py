@@ -215,9 +215,7 @@ class Images(Areas):
 
     async def _write(self, type_: int, start: int, data: bytes) -> None:
         size = self.page_size
-        if not self.parameters.enabled:
-            self._cells[REJECTS_DISABLED] += -(-(start + len(data)) // size) - start // size
-            raise StoresDisabled("The pool does not accept stores now.")
+        self._refuse_if_disabled(-(-(start + len(data)) // size) - start // size)
         offset, skipped = divmod(start, size)
         if skipped:
             edge, data = data[: size - skipped], data[size - skipped :]
@@ -260,11 +258,18 @@ class Images(Areas):
         return extent.pages[0], blob[1:9]
 
     async def _write_pages(self, type_: int, offset: int, body: bytes) -> None:
-        changes = puts(type_, await self._slices.encode(self._state.encoder, body, type_, offset))
+        pages = await self._slices.encode(self._state.encoder, body, type_, offset)
+        self._refuse_if_disabled(len(pages))
+        changes = puts(type_, pages)
         await self._leave_holes(type_, changes)
         changes = [change for change in changes if change.put_map]
         if changes:
             await self._stores.put(changes, keep=True)
+
+    def _refuse_if_disabled(self, pages: int) -> None:
+        if not self.parameters.enabled:
+            self._cells[REJECTS_DISABLED] += pages
+            raise StoresDisabled("The pool does not accept stores now.")
 
     async def _leave_holes(self, type_: int, changes: Sequence[ChunkChange]) -> None:
         """Take those zero pages out of the changes that would come to lie in holes.

@@ -8,12 +8,14 @@ A load: one HMGET for each chunk; every blob is decoded and checked.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from time import perf_counter
 
 from app.errors import (
     Overloaded,
     PageCorrupt,
     PageMissing,
+    PagepoolError,
     PreconditionFailed,
     StoresDisabled,
 )
@@ -49,6 +51,10 @@ from app.telemetry_cells import (
 )
 
 _LOAD_SERIES = redis_series(RedisOperation.LOAD)
+
+AHEAD_BYTES = 4 << 20
+"""Up to this length a body is stored while it is encoded: what Redis says to its first pages is heard at its end, and
+must not come too late to try again."""
 
 MAX_ATTEMPTS = 64
 """Compare-and-swap rounds on one page before the request gives way: so many others changed it in between."""
@@ -179,7 +185,7 @@ class Pages(PoolBase):
             Refused: the pool will not take some of them; the rest was stored.
             BackendUnavailable: Redis is out of reach; what became of the pages is unknown.
         """
-        if len(body) <= CHUNK_PAGES * self.page_size or not self._state.parameters.enabled:
+        if not CHUNK_PAGES * self.page_size < len(body) <= AHEAD_BYTES:
             pages = await self._slices.encode(self._state.encoder, body, type_, offset)
             await self._store_encoded(type_, pages)
             return pages
@@ -192,9 +198,23 @@ class Pages(PoolBase):
                 sent.append(begun)
             changes.append(change)
 
-        pages = await self._slices.encode(self._state.encoder, body, type_, offset, send_ahead)
-        await self._stores.put(changes, ahead=sent)
+        try:
+            pages = await self._slices.encode(self._state.encoder, body, type_, offset, send_ahead)
+        except BaseException:
+            await self._await_sent(changes, sent)
+            raise
+        if self._state.parameters.enabled:
+            await self._stores.put(changes, ahead=sent)
+        else:
+            # Stores were disabled meanwhile: what was sent before is dropped with the rest.
+            await self._await_sent(changes, sent)
+            await self._store_encoded(type_, pages)
         return pages
+
+    async def _await_sent(self, changes: Sequence[ChunkChange], sent: Sequence[SentChange]) -> None:
+        """Wait for what was sent ahead, of a store that fails whatever becomes of it."""
+        with suppress(PagepoolError):
+            await self._stores.put(changes[: len(sent)], ahead=sent)
 
     async def store_frames(self, type_: int, offset: int, body: bytes) -> EncodedPages:
         """Store the pages of a body of frames (contract 2.2).
