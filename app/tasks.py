@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, Final
 
 CANCEL_EVERY_SECONDS: Final = 1.0
+"""What a task has to end, its own clean-up included, before it is cancelled once more."""
 
 
 async def end(*tasks: asyncio.Task[Any] | None) -> None:

@@ -203,18 +203,14 @@ class Pages(PoolBase):
         except BaseException:
             await self._await_sent(changes, sent)
             raise
-        if self._state.parameters.enabled:
-            await self._stores.put(changes, ahead=sent)
-        else:
-            # Stores were disabled meanwhile: what was sent before is dropped with the rest.
-            await self._await_sent(changes, sent)
-            await self._store_encoded(type_, pages)
+        await self._put(changes, sent)
         return pages
 
     async def _await_sent(self, changes: Sequence[ChunkChange], sent: Sequence[SentChange]) -> None:
         """Wait for what was sent ahead, of a store that fails whatever becomes of it."""
-        with suppress(PagepoolError):
-            await self._stores.put(changes[: len(sent)], ahead=sent)
+        if sent:
+            with suppress(PagepoolError):
+                await self._stores.put(changes[: len(sent)], ahead=sent)
 
     async def store_frames(self, type_: int, offset: int, body: bytes) -> EncodedPages:
         """Store the pages of a body of frames (contract 2.2).
@@ -234,10 +230,15 @@ class Pages(PoolBase):
         changes = puts(type_, pages)
         if expected:
             changes[0].expected, changes[0].cutoff = expected, cutoff
+        await self._put(changes)
+
+    async def _put(self, changes: Sequence[ChunkChange], ahead: Sequence[SentChange] = ()) -> None:
+        """Store, if stores are enabled now; else drop the pages, and with them what was sent ahead before."""
         if self._state.parameters.enabled:
-            await self._stores.put(changes)
+            await self._stores.put(changes, ahead=ahead)
             return
-        self._cells[REJECTS_DISABLED] += len(pages)
+        await self._await_sent(changes, ahead)
+        self._cells[REJECTS_DISABLED] += sum(change.put_map.bit_count() for change in changes)
         for change in changes:
             change.drop_map = change.put_map
             change.zero_map = change.same_map = change.raw_map = change.blob_map = change.blob_bytes = 0

@@ -31,8 +31,8 @@ _yield_processor: Final[Callable[[], None]] = getattr(os, "sched_yield", lambda:
 async def _pause() -> None:
     """Let the loop have its turn, and before it whoever waits for this processor.
 
-    Redis was woken by a worker that goes on working; where the kernel had put it beside that, small loads waited for
-    the end of the worker's slice of time, some 3 ms.
+    Redis was woken by a worker that goes on working: where the kernel had put it beside that, small loads waited until
+    the worker's slice of time was over.
     """
     _yield_processor()
     await asyncio.sleep(0)

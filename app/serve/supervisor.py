@@ -124,9 +124,7 @@ class _Supervisor:
     def serve(self) -> int:
         """Start the workers and keep them running; the service's exit status."""
         try:
-            make_context = partial(with_ready_fd, self._context)
-            for index in range(self._settings.workers):
-                self._workers.append(WorkerProcess(self._settings, make_context, index))
+            self._start_worker()
             self._keep_running()
             return self._end_workers()
         finally:
@@ -138,18 +136,22 @@ class _Supervisor:
     def _keep_running(self) -> None:
         """Until the service is told to end."""
         while not self._signals.is_stopping:
-            self._wait(min(worker.seconds_until_start() for worker in self._workers if self._may_start(worker)))
+            self._wait(min(worker.seconds_until_restart() for worker in self._workers))
             for worker in self._workers:
                 if worker.reap():
                     self._judge(worker)
-                if worker.seconds_until_start() == 0 and self._may_start(worker):
+                if worker.seconds_until_restart() == 0:
                     worker.start()
+            if self._workers[0].was_ever_ready:
+                # It has written the tunables of the environment: nobody may serve, and take a PATCH, before that.
+                while len(self._workers) < self._settings.workers:
+                    self._start_worker()
             if not self._is_announced and all(worker.was_ever_ready for worker in self._workers):
                 self._announce()
 
-    def _may_start(self, worker: WorkerProcess) -> bool:
-        """The first one writes the tunables of the environment: nobody may serve, and take a PATCH, before that."""
-        return worker.index == 0 or self._workers[0].was_ever_ready
+    def _start_worker(self) -> None:
+        make_context = partial(with_ready_fd, self._context)
+        self._workers.append(WorkerProcess(self._settings, make_context, len(self._workers)))
 
     def _judge(self, worker: WorkerProcess) -> None:
         """A worker has ended, and is started again soon, unless that would not help.

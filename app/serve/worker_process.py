@@ -22,13 +22,13 @@ START_ATTEMPTS = 3
 KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(32 << 20)}
 """For glibc's malloc, unless the environment says otherwise; others do not know it.
 
-An extent's body and blobs were given back to the kernel after each request, to be asked for again with the next: page
-faults were a tenth of a worker's time.
+An extent's body and blobs went back to the kernel after each request, and were asked for again with the next: 0.02 to
+0.26 page faults for each page of a PUT, where it is 0.01 now.
 """
 
 
 class WorkerProcess:
-    """The process that has one worker index, and its successors; the first has yet to be started, too."""
+    """The process that has one worker index, and its successors."""
 
     def __init__(self, settings: Settings, context: Callable[[int, bool, int], WorkerContext], index: int) -> None:
         """`context` makes a worker's context of its index, of whether it is a restart, and of its ready pipe."""
@@ -36,7 +36,7 @@ class WorkerProcess:
         self.was_ever_ready = False
         self.failed_starts = 0
         self.exit_status: int | None = None
-        """How the last process ended; None before that."""
+        """How the last process ended; None while one runs."""
         self.refusal: str | None = None
         """Why the process refused to start, if it did."""
         self.ready_fd: int | None = None
@@ -44,12 +44,12 @@ class WorkerProcess:
         self._settings = settings
         self._context = context
         self._backoff = Backoff(shortest=0.1, longest=5.0)
-        self._start_at = -math.inf
-        self._process: subprocess.Popen[bytes] | None = None
+        self._restart_at = math.inf
+        self.start()
 
     def start(self) -> None:
         """Start a process for this index."""
-        self._start_at = math.inf
+        self._restart_at = math.inf
         self._started_at = time.monotonic()
         self.exit_status = None
         self.refusal = None
@@ -68,13 +68,13 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """The process id; 0 before the first start."""
-        return self._process.pid if self._process is not None else 0
+        """The process id."""
+        return self._process.pid
 
     @property
     def is_running(self) -> bool:
         """Whether a process has this index now."""
-        return self._process is not None and self.exit_status is None
+        return self.exit_status is None
 
     def read_ready(self) -> None:
         """Take note of what the ready pipe says."""
@@ -88,30 +88,29 @@ class WorkerProcess:
 
     def reap(self) -> bool:
         """Whether the process was found ended just now; the next start is due after a while then."""
-        if self._process is None or self.exit_status is not None or self._process.poll() is None:
+        if self.exit_status is not None or self._process.poll() is None:
             return False
         self.read_ready()
         self.exit_status = self._process.returncode
         self.failed_starts += not self.was_ever_ready
         now = time.monotonic()
-        self._start_at = now + self._backoff.wait_after(now - self._started_at)
+        self._restart_at = now + self._backoff.wait_after(now - self._started_at)
         return True
 
-    def seconds_until_start(self) -> float:
+    def seconds_until_restart(self) -> float:
         """How long until `start` is due; infinite while the process runs."""
-        return max(0.0, self._start_at - time.monotonic())
+        return max(0.0, self._restart_at - time.monotonic())
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal, if the process runs."""
-        if self._process is not None and self.exit_status is None:
+        if self.is_running:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
     def kill(self) -> None:
         """End it by force and reap it."""
         self.send(signal.SIGKILL)
-        if self._process is not None:
-            self._process.wait()
+        self._process.wait()
         self.reap()
 
 

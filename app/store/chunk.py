@@ -57,17 +57,6 @@ def in_fields(blob: bytes) -> tuple[memoryview, memoryview]:
     return view[:-REST_BYTES], view[-REST_BYTES:]
 
 
-def join_fields(reply: list[bytes | None], count: int) -> None:
-    """Of a reply that has `count` pages' BLOB_FIELDS and then their REST_FIELDS behind the map, make one of blobs."""
-    rests = reply[count + 1 : 2 * count + 1]
-    del reply[count + 1 : 2 * count + 1]
-    if rests.count(None) == count:
-        return
-    for place, rest in enumerate(rests, 1):
-        if rest is not None and (blob := reply[place]) is not None:
-            reply[place] = blob + rest
-
-
 def check_word(type_: int, chunk: int) -> int:
     """32 bits that tie a chunk's field "m" to its address."""
     return address_mix(type_, chunk << CHUNK_SHIFT) >> 32

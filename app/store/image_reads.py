@@ -11,10 +11,10 @@ from time import perf_counter
 from typing import Any, Final
 
 from app.errors import PagesLost
-from app.store.chunk import ChunkMap, join_fields, unpack
+from app.store.chunk import ChunkMap, unpack
 from app.store.keys import CHUNK_SHIFT, INDEX_MASK, RUN_SHIFT
 from app.store.multiplexer import pack_command
-from app.store.page_reads import read_pages
+from app.store.page_reads import join_fields, read_pages
 from app.store.redis import RedisStore
 from app.store.replies import ReplyError, checked
 

@@ -11,11 +11,10 @@ from struct import Struct
 from typing import Any, Final
 
 from app.store.base import ChangeResult, Counters, Reclaims
-from app.store.chunk import join_fields
 from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT, INDEX_MASK, RUN_CHUNKS, RUN_SHIFT
 from app.store.multiplexer import Reply, pack_command
 from app.store.nodes import Nodes
-from app.store.page_reads import read_pages
+from app.store.page_reads import join_fields, read_pages
 from app.store.policy import Policy
 from app.store.record import PoolRecord
 from app.store.replies import checked

@@ -11,20 +11,17 @@ from typing import Any, Final, TypeVar
 
 from app.errors import BackendUnavailable, Overloaded
 from app.store.batch import Batch
-from app.store.chunk import BLOB_FIELDS, REST_FIELDS
 from app.store.connection import Reply
-from app.store.keys import CHUNK_SHIFT, INDEX_MASK
+from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT, INDEX_MASK
 from app.store.multiplexer import Multiplexer
+from app.store.page_reads import template
 from app.store.put_pages import DEADLINE, Put, Puts, sorted_puts
 from app.store.redis import RedisStore
 from app.store.replies import is_no_script
-from app.store.resp import bulk
 from app.store.scripts import PUT_PAGES, load_command
 
-_HMGET: Final = b"*5\r\n$5\r\nHMGET\r\n$%d\r\n%b\r\n$1\r\nm\r\n%b"
-"""A chunk's field "m" and a page's blob, in its two fields; written by hand, as the command of put_pages.py."""
-
-_BULK_FIELDS: Final = tuple(map(b"".join, zip(map(bulk, BLOB_FIELDS), map(bulk, REST_FIELDS), strict=True)))
+_READ_PAGE: Final = tuple(template(index, 1) for index in range(CHUNK_PAGES))
+"""By the page's index: what `read_pages` makes a command of, here without the call."""
 
 Ask = tuple[int, int, bytes, Any]
 """What is asked for a page: type, offset, the page to be stored or b"", who asks."""
@@ -47,7 +44,7 @@ class SinglePages:
             commands = []
             for type_, offset, _, _ in batch.items:
                 _, key = place(type_, offset >> CHUNK_SHIFT)
-                commands.append(_HMGET % (len(key), key, _BULK_FIELDS[offset & INDEX_MASK]))
+                commands.append(_READ_PAGE[offset & INDEX_MASK] % (len(key), key))
             node.ready().post_many(batch, commands, batch.sent_at, is_write=False)
 
     def put(self, puts: Sequence[Put], batch_of: Callable[[Sequence[Puts]], Batch[Puts]]) -> None:
