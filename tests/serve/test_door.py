@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from app.serve.door import Door
 from tests.harness.raw_http import request
 from tests.serve.open_door import PAGE, Client, opened, run
 
@@ -472,6 +473,40 @@ def test_a_client_may_send_far_ahead() -> None:
                 assert (await client.answer("HEAD"))[0] == 200
             assert (await client.answer())[2] == b"ok"
             await sending
+
+    run(story)
+
+
+def test_a_large_body_is_read_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a body that has come whole, no two large pieces are read in one tick: small requests go in between."""
+    tick = 0
+    read_in: list[int] = []
+    take_body = Door._take_body
+
+    def take_and_note(door: Door, data: bytes) -> None:
+        if len(data) > 1 << 16:
+            read_in.append(tick)
+        take_body(door, data)
+
+    monkeypatch.setattr(Door, "_take_body", take_and_note)
+
+    async def count_ticks() -> None:
+        nonlocal tick
+        while True:
+            tick += 1
+            await asyncio.sleep(0)
+
+    async def story() -> None:
+        async with opened() as door:
+            counting = asyncio.create_task(count_ticks())
+            client = await door.client()
+            status, _, _ = await client.ask("PUT", "/v1/pages/1/0", PAGE * 512)
+            assert status == 204
+            assert len(door.pool.pages) == 512
+            counting.cancel()
+            behind_the_head = read_in[1:]
+            assert len(behind_the_head) > 2
+            assert len(set(behind_the_head)) == len(behind_the_head)
 
     run(story)
 
