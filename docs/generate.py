@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import enum
 import json
-import os
 import sys
 import typing
 from collections import Counter
@@ -18,11 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-os.environ["TYPER_USE_RICH"] = "0"  # help as plain text, the same in every terminal
-os.environ["COLUMNS"] = "80"
-
-from typer.main import get_command
-from typer.testing import CliRunner
+import click
+from click.testing import CliRunner
 
 from app import telemetry_cells as cells
 from app.cli.commands import app as commands
@@ -194,17 +190,19 @@ def cli() -> str:
     """Every command's help."""
     intro = "`make run` puts `pagepool` into `.venv/bin`. Exit status: 0 done, 1 failed, 2 wrong usage or no service."
     blocks = [intro]
-    for words in _commands(get_command(commands), ()):
-        result = CliRunner().invoke(commands, [*words, "--help"], prog_name="pagepool")
+    for words in _commands(commands, ()):
+        result = CliRunner().invoke(commands, [*words, "--help"], prog_name="pagepool", terminal_width=80)
         text = result.output.strip()
         blocks.append(f"## {' '.join(('pagepool', *words))}\n\n```text\n{text}\n```")
     return page("The command", *blocks)
 
 
-def _commands(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    for name, each in command.commands.items():
-        if hasattr(each, "commands"):
-            yield from _commands(each, (*words, name))
+def _commands(group: click.Group, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from _commands(command, (*words, name))
         else:
             yield (*words, name)
 

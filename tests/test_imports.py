@@ -25,7 +25,7 @@ ONLY = {
     "redis": {"store"},
     "uvicorn": {"serve"},
     "httptools": {"serve"},
-    "typer": {"cli"},
+    "click": {"cli"},
 }
 """Libraries that belong to some parts alone."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from app.cli import EXIT_FAILED
 from app.cli.wording import readable_bytes, shares
@@ -16,27 +17,31 @@ if TYPE_CHECKING:
     from app.cli.costs import Survey
 
 
-def advise(
-    file: Annotated[Path, typer.Argument(help="File of pages.", exists=True, dir_okay=False)],
-    page_size: Annotated[int, typer.Option(min=4096, max=65536, help="Bytes in a page.")] = 4096,
-    sample: Annotated[
-        int, typer.Option(min=0, help="Pages to try, spread evenly over the file; 0: all of them.")
-    ] = 16384,
-    plot: Annotated[
-        Path | None, typer.Option(help="Write the spread of compressed sizes as SVG.", show_default=False)
-    ] = None,
-) -> None:
-    """Say what FILE would cost here: kinds, ratio and speed of each compressor, and the limit that would hold it."""
+@click.command
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--page-size", type=click.IntRange(4096, 65536), default=4096, help="Bytes in a page.")
+@click.option(
+    "--sample",
+    type=click.IntRange(min=0),
+    default=16384,
+    help="Pages to try, spread evenly over the file; 0: all of them.",
+)
+@click.option("--plot", type=click.Path(path_type=Path), help="Write the spread of compressed sizes as SVG.")
+def advise(file: Path, page_size: int, sample: int, plot: Path | None) -> None:
+    """Say what the pages of FILE would cost here.
+
+    Kinds, ratio and speed of each compressor, and the limit that would hold it.
+    """
     from rich.console import Console  # noqa: PLC0415
 
     from app.cli.costs import survey  # noqa: PLC0415
 
     if page_size & (page_size - 1):
-        raise typer.BadParameter("must be a power of two", param_hint="--page-size")
+        raise click.BadParameter("must be a power of two", param_hint="--page-size")
     found = survey(file, page_size, sample)
     if not found.pages:
-        typer.echo(f"pagepool: {file} does not hold a whole page of {page_size} bytes.", err=True)
-        raise typer.Exit(EXIT_FAILED)
+        click.echo(f"pagepool: {file} does not hold a whole page of {page_size} bytes.", err=True)
+        sys.exit(EXIT_FAILED)
     console = Console()
     console.print(_heading(found))
     console.print(_kinds(found))

@@ -1,29 +1,44 @@
-"""The table of commands."""
+"""The table of commands: each is imported when it is asked for."""
 
 from __future__ import annotations
 
-import typer
+from importlib import import_module
+from typing import Final
 
-from app.cli import advising, looking, page_map, serving, shrinking, tokens, transfer, upkeep, watching
+import click
 
-app = typer.Typer(
-    help="A page cache as a service: zswap with a network in front.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_COMMANDS: Final = {
+    "serve": "serving:serve",
+    "import": "transfer:import_file",
+    "export": "transfer:export_file",
+    "stats": "looking:stats",
+    "top": "watching:top",
+    "map": "page_map:draw_map",
+    "shrink": "shrinking:shrink",
+    "advise": "advising:advise",
+    "audit": "upkeep:audit",
+    "repair": "upkeep:repair",
+    "scrub": "upkeep:scrub",
+    "openapi": "serving:openapi",
+    "token": "tokens:token",
+}
 
-app.command("serve")(serving.serve)
-app.command("import")(transfer.import_file)
-app.command("export")(transfer.export_file)
-app.command("stats")(looking.stats)
-app.command("top")(watching.top)
-app.command("map")(page_map.draw_map)
-app.command("shrink")(shrinking.shrink)
-app.command("advise")(advising.advise)
-app.command("audit")(upkeep.audit)
-app.command("repair")(upkeep.repair)
-app.command("scrub")(upkeep.scrub)
-app.command("openapi")(serving.openapi)
-app.add_typer(tokens.app, name="token")
+
+class _Commands(click.Group):
+    """A group whose commands wait in their modules."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  as above
+        place = _COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, _, name = place.partition(":")
+        command: click.Command = getattr(import_module(f"app.cli.{module}"), name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+def app() -> None:
+    """A page cache as a service: zswap with a network in front."""

@@ -4,35 +4,43 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, TypeVar
 
-import typer
+import click
 
 if TYPE_CHECKING:
     from pagepool_client import Client
+
+Command = TypeVar("Command", bound=Callable[..., None])
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 _WHERE = ("HOST", "PORT", "UDS", "TLS_CERTIFICATE")
 """The settings that decide where a service listens."""
 
-Url = Annotated[
-    str | None,
-    typer.Option(
-        "--url",
-        envvar="PAGEPOOL_URL",
-        help="The service: http://HOST:PORT, https://HOST:PORT or unix:/PATH. "
-        "Otherwise where this environment's settings would make it listen.",
-        show_default=False,
-    ),
-]
-TokenFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--token-file", help="File that holds the token; otherwise PAGEPOOL_TOKEN.", exists=True, dir_okay=False
-    ),
-]
-TypeNumber = Annotated[int, typer.Option("--type", "-t", min=0, max=(1 << 31) - 1, help="The type: an area of pages.")]
+TYPE_NUMBER = click.IntRange(0, (1 << 31) - 1)
+
+of_type = click.option("--type", "-t", "type_", type=TYPE_NUMBER, required=True, help="The type: an area of pages.")
+"""The parameter `type_`."""
+
+_url = click.option(
+    "--url",
+    envvar="PAGEPOOL_URL",
+    show_envvar=True,
+    help="The service: http://HOST:PORT, https://HOST:PORT or unix:/PATH. "
+    "Otherwise where this environment's settings would make it listen.",
+)
+_token_file = click.option(
+    "--token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File that holds the token; otherwise PAGEPOOL_TOKEN.",
+)
+
+
+def of_service(command: Command) -> Command:
+    """The parameters `url` and `token_file`, as `open_client` takes them."""
+    return _url(_token_file(command))
 
 
 def open_client(url: str | None, token_file: Path | None, *, patient: bool = False) -> Client:
@@ -50,7 +58,7 @@ def open_client(url: str | None, token_file: Path | None, *, patient: bool = Fal
     try:
         client = Client(url or _own_url(), token=token, retries=NO_RETRIES, timeout=30.0)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise click.BadParameter(str(error)) from None
     if patient:
         _ = client.layout
         client.retries = Retries()

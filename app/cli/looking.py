@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
-from app.cli.connection import TokenFile, Url, open_client
+from app.cli.connection import of_service, open_client
 from app.cli.wording import ratio, readable_bytes, shares
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-def stats(
-    as_json: Annotated[bool, typer.Option("--json", help="The pool and its types as one object.")] = False,
-    url: Url = None,
-    token_file: TokenFile = None,
-) -> None:
+@click.command
+@click.option("--json", "as_json", is_flag=True, help="The pool and its types as one object.")
+@of_service
+def stats(url: str | None, token_file: Path | None, *, as_json: bool) -> None:
     """Show what the pool holds, what that costs, and how full it is."""
     with open_client(url, token_file) as client:
         pool, types = client.pool(), list(client.types())

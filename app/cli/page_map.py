@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from itertools import groupby, zip_longest
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 from app.cli import EXIT_FAILED
-from app.cli.connection import TokenFile, TypeNumber, Url, open_client
+from app.cli.connection import of_service, of_type, open_client
 
 if TYPE_CHECKING:
     from pagepool_client import Cell, Client
@@ -31,29 +33,27 @@ _UPPER_HALF = "▀"
 _MAX_CELLS = 4096
 
 
+@click.command
+@of_type
+@click.option("--from", "from_", type=click.IntRange(min=0), help="First page; otherwise the first one held.")
+@click.option("--count", type=click.IntRange(min=1), help="Pages; otherwise up to the last one held.")
+@click.option("--rows", type=click.IntRange(min=1), help="Lines of the picture; otherwise what fits.")
+@of_service
 def draw_map(
-    type_: TypeNumber,
-    from_: Annotated[
-        int | None, typer.Option("--from", min=0, help="First page; otherwise the first one held.", show_default=False)
-    ] = None,
-    count: Annotated[
-        int | None, typer.Option(min=1, help="Pages; otherwise up to the last one held.", show_default=False)
-    ] = None,
-    rows: Annotated[
-        int | None, typer.Option(min=1, help="Lines of the picture; otherwise what fits.", show_default=False)
-    ] = None,
-    url: Url = None,
-    token_file: TokenFile = None,
+    type_: int, from_: int | None, count: int | None, rows: int | None, url: str | None, token_file: Path | None
 ) -> None:
-    """Draw what is held where: zero, same-filled, compressed (the greener the better), raw, holes."""
+    """Draw what is held where.
+
+    Zero, same-filled, compressed (the greener the better), raw, holes.
+    """
     from rich.console import Console  # noqa: PLC0415
 
     console = Console()
     with open_client(url, token_file) as client:
         held = _held(client, type_, from_, count)
         if held is None:
-            typer.echo(f"pagepool: type {type_} holds no page there.", err=True)
-            raise typer.Exit(EXIT_FAILED)
+            click.echo(f"pagepool: type {type_} holds no page there.", err=True)
+            sys.exit(EXIT_FAILED)
         first, pages = held
         width = min(console.width, 128)
         lines = rows or max(4, min(console.height - 5, 32))

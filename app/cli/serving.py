@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 from app.cli import EXIT_FAILED
 
 
-def serve(
-    host: Annotated[str | None, typer.Option(help="As PAGEPOOL_HOST.", show_default=False)] = None,
-    port: Annotated[int | None, typer.Option(help="As PAGEPOOL_PORT.", show_default=False)] = None,
-    uds: Annotated[Path | None, typer.Option(help="As PAGEPOOL_UDS.", show_default=False)] = None,
-    workers: Annotated[int | None, typer.Option(help="As PAGEPOOL_WORKERS.", show_default=False)] = None,
-) -> None:
-    """Run the service in the foreground, on a Redis of its own unless PAGEPOOL_REDIS_URL names one."""
+@click.command
+@click.option("--host", help="As PAGEPOOL_HOST.")
+@click.option("--port", type=int, help="As PAGEPOOL_PORT.")
+@click.option("--uds", type=click.Path(path_type=Path), help="As PAGEPOOL_UDS.")
+@click.option("--workers", type=int, help="As PAGEPOOL_WORKERS.")
+def serve(host: str | None, port: int | None, uds: Path | None, workers: int | None) -> None:
+    """Run the service in the foreground.
+
+    On a Redis of its own, unless PAGEPOOL_REDIS_URL names one.
+    """
     # Workers read the same environment.
     for name, value in {"HOST": host, "PORT": port, "UDS": uds, "WORKERS": workers}.items():
         if value is not None:
@@ -29,27 +32,34 @@ def serve(
 
     from app.serve.supervisor import run  # noqa: PLC0415
 
-    raise typer.Exit(run(settings))
+    sys.exit(run(settings))
 
 
-def openapi(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write it; - is standard output.")] = Path(
-        "openapi/openapi.json"
-    ),
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if the file is not up to date.")] = False,
-) -> None:
-    """Write the API's description (OpenAPI 3.1) as the code has it; needs no Redis."""
+@click.command
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, allow_dash=True),
+    default=Path("openapi/openapi.json"),
+    help="Where to write it; - is standard output.",
+)
+@click.option("--check", is_flag=True, help="Write nothing; fail if the file is not up to date.")
+def openapi(output: Path, *, check: bool) -> None:
+    """Write the API's description (OpenAPI 3.1).
+
+    As the code has it; needs no Redis.
+    """
     from app.api.openapi import render  # noqa: PLC0415
     from app.main import create_app  # noqa: PLC0415
     from app.settings import Settings  # noqa: PLC0415
 
     text = render(create_app(Settings.model_construct()))
     if str(output) == "-":
-        typer.echo(text, nl=False)
+        click.echo(text, nl=False)
     elif check:
         if not output.exists() or output.read_text(encoding="utf-8") != text:
-            typer.echo(f"pagepool: {output} is not what the code generates: run `pagepool openapi`.", err=True)
-            raise typer.Exit(EXIT_FAILED)
+            click.echo(f"pagepool: {output} is not what the code generates: run `pagepool openapi`.", err=True)
+            sys.exit(EXIT_FAILED)
     else:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text, encoding="utf-8")

@@ -7,11 +7,8 @@ import json
 import re
 import secrets
 from enum import StrEnum
-from typing import Annotated
 
-import typer
-
-app = typer.Typer(help="Tokens for PAGEPOOL_TOKENS_FILE.", no_args_is_help=True)
+import click
 
 _RANGES = re.compile(r"(0|[1-9]\d*)(-(0|[1-9]\d*))?(,(0|[1-9]\d*)(-(0|[1-9]\d*))?)*", re.ASCII)
 _TOKEN_BYTES = 32
@@ -25,23 +22,22 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
-@app.callback()
+@click.group()
 def token() -> None:
     """Tokens for PAGEPOOL_TOKENS_FILE."""
 
 
-@app.command("new")
-def new(
-    name: Annotated[str, typer.Option(help="Who will have it; logs name it so.")],
-    role: Annotated[Role, typer.Option(help="What it may do.")],
-    types: Annotated[str | None, typer.Option(help="Only these types: 1,5,10-19.", show_default=False)] = None,
-) -> None:
+@token.command
+@click.option("--name", required=True, help="Who will have it; logs name it so.")
+@click.option("--role", type=click.Choice([role.value for role in Role]), required=True, help="What it may do.")
+@click.option("--types", help="Only these types: 1,5,10-19.")
+def new(name: str, role: str, types: str | None) -> None:
     """Make a token. It is shown once; the tokens file holds only its SHA-256."""
     if types is not None and not _RANGES.fullmatch(types):
-        raise typer.BadParameter("Types are numbers and ranges, such as 1,5,10-19.", param_hint="--types")
+        raise click.BadParameter("Types are numbers and ranges, such as 1,5,10-19.", param_hint="--types")
     secret = secrets.token_urlsafe(_TOKEN_BYTES)
-    typer.echo(f"# The token, shown once:\n# {secret}\n#\n# For PAGEPOOL_TOKENS_FILE:")
-    typer.echo(entry(name, role, types, secret), nl=False)
+    click.echo(f"# The token, shown once:\n# {secret}\n#\n# For PAGEPOOL_TOKENS_FILE:")
+    click.echo(entry(name, Role(role), types, secret), nl=False)
 
 
 def entry(name: str, role: Role, types: str | None, secret: str) -> str:

@@ -6,33 +6,49 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-import typer
+import click
 
-from app.cli.connection import TokenFile, TypeNumber, Url, open_client
+from app.cli.connection import of_service, of_type, open_client
 from app.cli.wording import readable_bytes, shares
 
 if TYPE_CHECKING:
     from pagepool_client import ExportSummary, ImportSummary
 
 Progress = Callable[[int, int | None], None]
-InFlight = Annotated[int, typer.Option(min=1, max=64, help="Requests in flight.")]
-Lz4 = Annotated[bool, typer.Option("--lz4/--no-lz4", help="Compress on this side of the wire.")]
+
+_file = click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+_in_flight = click.option("--in-flight", type=click.IntRange(1, 64), default=3, help="Requests in flight.")
+_lz4 = click.option("--lz4/--no-lz4", default=True, help="Compress on this side of the wire.")
+_quiet = click.option("--quiet", "-q", is_flag=True, help="No progress, no summary.")
 
 
+@click.command
+@_file
+@of_type
+@click.option("--offset", type=click.IntRange(min=0), default=0, help="Where its first page goes.")
+@click.option("--pad", is_flag=True, help="Fill up a last page that is not whole, with zeros.")
+@_lz4
+@_in_flight
+@_quiet
+@of_service
 def import_file(
-    file: Annotated[Path, typer.Argument(help="File of pages; - is standard input.", allow_dash=True)],
-    type_: TypeNumber,
-    offset: Annotated[int, typer.Option(min=0, help="Where its first page goes.")] = 0,
-    pad: Annotated[bool, typer.Option("--pad", help="Fill up a last page that is not whole, with zeros.")] = False,
-    lz4: Lz4 = True,
-    in_flight: InFlight = 3,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
-    url: Url = None,
-    token_file: TokenFile = None,
+    file: Path,
+    type_: int,
+    offset: int,
+    in_flight: int,
+    url: str | None,
+    token_file: Path | None,
+    *,
+    pad: bool,
+    lz4: bool,
+    quiet: bool,
 ) -> None:
-    """Store the pages of FILE. Holes of a sparse file are not read, runs of zeros cost next to nothing."""
+    """Store the pages of FILE, or of standard input (-).
+
+    Holes of a sparse file are not read, runs of zeros cost next to nothing.
+    """
     source: Any = nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb", buffering=0)
     with source as opened, open_client(url, token_file, patient=True) as client:
         with _progress(f"import {file.name}", quiet=quiet) as progress:
@@ -44,23 +60,33 @@ def import_file(
                 print(line)
 
 
+@click.command
+@_file
+@of_type
+@click.option("--offset", type=click.IntRange(min=0), help="First page; otherwise the first one held.")
+@click.option("--count", type=click.IntRange(min=1), help="Pages; otherwise up to the last one held.")
+@click.option("--missing", type=click.Choice(["error", "zero"]), default="error", help="What an absent page is.")
+@_lz4
+@_in_flight
+@_quiet
+@of_service
 def export_file(
-    file: Annotated[Path, typer.Argument(help="File to write; - is standard output.", allow_dash=True)],
-    type_: TypeNumber,
-    offset: Annotated[
-        int | None, typer.Option(min=0, help="First page; otherwise the first one held.", show_default=False)
-    ] = None,
-    count: Annotated[
-        int | None, typer.Option(min=1, help="Pages; otherwise up to the last one held.", show_default=False)
-    ] = None,
-    missing: Annotated[Literal["error", "zero"], typer.Option(help="What an absent page is.")] = "error",
-    lz4: Lz4 = True,
-    in_flight: InFlight = 3,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")] = False,
-    url: Url = None,
-    token_file: TokenFile = None,
+    file: Path,
+    type_: int,
+    offset: int | None,
+    count: int | None,
+    missing: Literal["error", "zero"],
+    in_flight: int,
+    url: str | None,
+    token_file: Path | None,
+    *,
+    lz4: bool,
+    quiet: bool,
 ) -> None:
-    """Write the pages of a type to FILE, sparsely; FILE is replaced only once all is written."""
+    """Write the pages of a type to FILE, or to standard output (-).
+
+    Sparsely; FILE is replaced only once all is written.
+    """
     is_stdout = str(file) == "-"
     target: BinaryIO | Path = sys.stdout.buffer if is_stdout else file
     with open_client(url, token_file, patient=True) as client:

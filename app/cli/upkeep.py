@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import typer
+import click
 
 from app.cli import EXIT_FAILED, EXIT_UNUSABLE
 
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def audit(
-    repair: Annotated[bool, typer.Option("--repair", help="Set counters that are wrong to what was counted.")] = False,
-) -> None:
-    """Recount the pool from Redis and compare with its counters; exit status 1 where they differ."""
+@click.command
+@click.option("--repair", is_flag=True, help="Set counters that are wrong to what was counted.")
+def audit(*, repair: bool) -> None:
+    """Recount the pool, and compare with its counters.
+
+    From Redis itself; exit status 1 where they differ.
+    """
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
@@ -42,26 +46,30 @@ def audit(
         console.print(f"{counted}: {len(report.differences)} counters were wrong and have been mended.")
         return
     console.print(f"{counted}: {len(report.differences)} counters are wrong; --repair mends them.")
-    raise typer.Exit(EXIT_FAILED)
+    sys.exit(EXIT_FAILED)
 
 
-def repair(
-    accept_loss: Annotated[
-        bool, typer.Option("--accept-loss", help="Take the pages that the backend lost for gone, and go on.")
-    ] = False,
-) -> None:
-    """Let images be read again after the backend lost pages: the lost ones read as zeros from then on."""
+@click.command
+@click.option("--accept-loss", is_flag=True, help="Take the pages that the backend lost for gone, and go on.")
+def repair(*, accept_loss: bool) -> None:
+    """Let images be read again after the backend lost pages.
+
+    The lost ones read as zeros from then on.
+    """
     if not accept_loss:
-        typer.echo("pagepool: nothing is repaired without --accept-loss.", err=True)
-        raise typer.Exit(EXIT_UNUSABLE)
+        click.echo("pagepool: nothing is repaired without --accept-loss.", err=True)
+        sys.exit(EXIT_UNUSABLE)
     stripes = _beside_the_service(lambda store: store.record.accept_loss())
-    typer.echo(f"{stripes} stripes had lost their pages: accepted." if stripes else "Nothing was lost.")
+    click.echo(f"{stripes} stripes had lost their pages: accepted." if stripes else "Nothing was lost.")
 
 
-def scrub(
-    rate: Annotated[int, typer.Option(min=1, help="Pages a second at most.")] = 10_000,
-) -> None:
-    """Load and check every page at a bounded rate; exit status 1 where one is corrupt."""
+@click.command
+@click.option("--rate", type=click.IntRange(min=1), default=10_000, help="Pages a second at most.")
+def scrub(rate: int) -> None:
+    """Load and check every page.
+
+    At a bounded rate; exit status 1 where one is corrupt.
+    """
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
@@ -77,7 +85,7 @@ def scrub(
         table.add_row(str(page.type), str(page.offset), page.reason)
     console.print(table)
     console.print(f"{report.pages:,} pages were checked: {len(report.corrupt)} are corrupt.")
-    raise typer.Exit(EXIT_FAILED)
+    sys.exit(EXIT_FAILED)
 
 
 def _beside_the_service(work: Callable[[RedisStore], Awaitable[T]]) -> T:

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from app.cli.connection import TokenFile, Url, open_client
+from app.cli.connection import of_service, open_client
 
 if TYPE_CHECKING:
     from pagepool_client import Client
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 _MAX_TYPES = 200
 
 
-def top(
-    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 1.0,
-    once: Annotated[bool, typer.Option("--once", help="Look twice, print once, and end.")] = False,
-    url: Url = None,
-    token_file: TokenFile = None,
-) -> None:
-    """Watch the pool: what it holds, what comes and goes, how fast it answers. q or Ctrl-C ends it."""
+@click.command
+@click.option("--interval", type=click.FloatRange(min=0.2), default=1.0, help="Seconds between two looks.")
+@click.option("--once", is_flag=True, help="Look twice, print once, and end.")
+@of_service
+def top(interval: float, url: str | None, token_file: Path | None, *, once: bool) -> None:
+    """Watch the pool, live.
+
+    What it holds, what comes and goes, how fast it answers. q or Ctrl-C ends it.
+    """
     from rich.console import Console  # noqa: PLC0415
 
     from app.cli.samples import Window  # noqa: PLC0415
