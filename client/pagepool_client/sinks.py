@@ -28,7 +28,10 @@ class SparseFile:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        os.ftruncate(descriptor, 0)
+        # Only where there is something to cut: a file that was ever truncated to nothing, ext4 allocates and begins to
+        # write when it is closed, which held up the end of an export of 512 MiB by a quarter of a second.
+        if os.fstat(descriptor).st_size:
+            os.ftruncate(descriptor, 0)
 
     def write(self, position: int, buffers: Sequence[bytes]) -> None:
         """Write buffers, one after the other, at a position."""
