@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-_BUFFERS_AT_ONCE = 512
-"""Below every system's IOV_MAX."""
+_BYTES_AT_ONCE = 256 << 10
+"""In one call to write. Of more, Linux makes its page cache in pieces of up to 2 MB, which are what a virtual machine
+lends its host while they are free (free page reporting): the host has to find memory for them first. 400 MB in
+calls of 2 MB took 0.7 to 1.3 s so, in calls of 256 KB 0.1 s; where nothing is lent back, both take the same."""
 
 _ZEROS = bytes(1 << 20)
 
@@ -35,8 +37,7 @@ class SparseFile:
 
     def write(self, position: int, buffers: Sequence[bytes]) -> None:
         """Write buffers, one after the other, at a position."""
-        for start in range(0, len(buffers), _BUFFERS_AT_ONCE):
-            batch = buffers[start : start + _BUFFERS_AT_ONCE]
+        for batch in _batches(buffers):
             length = sum(map(len, batch))
             written = os.pwritev(self._descriptor, batch, position)
             if written < length:  # rare (a full disk says so only at the next write): the rest, plainly
@@ -50,6 +51,22 @@ class SparseFile:
     def finish(self, length: int) -> None:
         """Give the file its length: a hole at its end has been written by nobody."""
         os.ftruncate(self._descriptor, length)
+
+
+def _batches(buffers: Iterable[bytes]) -> Iterator[list[bytes | memoryview]]:
+    """The same bytes in lists of at most _BYTES_AT_ONCE."""
+    batch: list[bytes | memoryview] = []
+    room = _BYTES_AT_ONCE
+    for buffer in buffers:
+        piece: bytes | memoryview = buffer
+        while len(piece) > room:
+            view = memoryview(piece)
+            yield [*batch, view[:room]]
+            batch, piece, room = [], view[room:], _BYTES_AT_ONCE
+        batch.append(piece)
+        room -= len(piece)
+    if batch:
+        yield batch
 
 
 class Stream:

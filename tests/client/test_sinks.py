@@ -1,0 +1,58 @@
+"""Where exported pages go: the bytes at their places, and how they are handed to the system."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from pagepool_client import sinks
+from pagepool_client.sinks import open_sink
+
+MOST = 256 << 10
+
+
+def test_every_length_arrives_in_small_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the buffers' lengths, the bytes are those that were given, and no call takes more than 256 KiB."""
+    calls: list[int] = []
+    pwritev = os.pwritev
+
+    def write_and_note(descriptor: int, buffers: Any, position: int) -> int:
+        calls.append(sum(map(len, buffers)))
+        return pwritev(descriptor, buffers, position)
+
+    monkeypatch.setattr(sinks.os, "pwritev", write_and_note)
+    random = Random(1)
+    expected = bytearray()
+    with open_sink(tmp_path / "pages") as sink:
+        for lengths in ([4096] * 512, [2 << 20], [MOST], [MOST + 1], [1, MOST, 1], [100_000] * 7, [4096]):
+            buffers = [random.randbytes(length) for length in lengths]
+            sink.write(len(expected), buffers)
+            expected += b"".join(buffers)
+        sink.finish(len(expected) + 5)
+    assert (tmp_path / "pages").read_bytes() == expected + bytes(5)
+    assert max(calls) == MOST
+    assert sum(calls) == len(expected)
+
+
+def test_what_a_call_leaves_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system may take less than it is offered."""
+    pwritev = os.pwritev
+    monkeypatch.setattr(sinks.os, "pwritev", lambda fd, buffers, at: pwritev(fd, [b"".join(buffers)[:1000]], at))
+    data = [bytes([number]) * 4096 for number in range(1, 100)]
+    with open_sink(tmp_path / "pages") as sink:
+        sink.write(4096, data)
+        sink.finish(101 * 4096)
+    assert (tmp_path / "pages").read_bytes() == bytes(4096) + b"".join(data) + bytes(4096)
+
+
+def test_an_open_file_is_emptied_first(tmp_path: Path) -> None:
+    """A regular file that is given open loses what was in it."""
+    path = tmp_path / "pages"
+    path.write_bytes(b"x" * 10_000)
+    with path.open("r+b") as file, open_sink(file) as sink:
+        sink.write(0, [b"y" * 4096])
+        sink.finish(4096)
+    assert path.read_bytes() == b"y" * 4096
