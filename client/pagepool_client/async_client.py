@@ -54,6 +54,7 @@ class AsyncClient:
             "retries": retries,
             "ssl_context": ssl_context,
         }
+        self._headers = self._address.headers(token)
         self._http = httpx.AsyncClient(
             transport=transport
             or httpx.AsyncHTTPTransport(
@@ -62,7 +63,7 @@ class AsyncClient:
                 limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
             ),
             timeout=timeout,
-            **self._address.client_options(token),
+            trust_env=False,  # nor proxies: a page cache stands near its clients
         )
 
     def __repr__(self) -> str:
@@ -83,7 +84,9 @@ class AsyncClient:
         attempt = 1
         while True:
             try:
-                return read_answer(call, await self._http.request(**request_options(call)))
+                return read_answer(
+                    call, await self._http.request(**request_options(call, self._address, self._headers))
+                )
             except httpx.TransportError as cause:
                 error: PagepoolError = no_answer(cause, self._address)
                 error.__cause__ = cause

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
@@ -41,27 +42,29 @@ class Address:
     def __str__(self) -> str:
         return self.url if self.uds is None else f"unix:{self.uds}"
 
-    def client_options(self, token: str | None) -> dict[str, Any]:
-        """What the sync and the async httpx client are both given.
+    def headers(self, token: str | None) -> dict[str, str]:
+        """What every request bears.
 
-        The environment's proxies are not asked: a page cache stands near its clients. Compressed answers are not
-        asked for: the bytes that come are the bytes that are counted.
+        Compressed answers are not asked for: the bytes that come are the bytes that are counted.
+
+        Raises:
+            ValueError: the token cannot stand in a header.
         """
         headers = {"User-Agent": f"pagepool-client/{__version__}", "Accept-Encoding": "identity"}
         if token:
             if not token.isprintable() or not token.isascii():
                 raise ValueError("A token is printable ASCII without line breaks.")
             headers["Authorization"] = f"Bearer {token}"
-        return {"base_url": self.url, "headers": headers, "trust_env": False, "follow_redirects": False}
+        return headers
 
 
-def request_options(call: Call[Any]) -> dict[str, Any]:
-    """A call as the arguments of `httpx.Client.request`."""
+def request_options(call: Call[Any], address: Address, headers: Mapping[str, str]) -> dict[str, Any]:
+    """A call as the arguments that `httpx.Request` and httpx's clients have in common."""
     return {
         "method": call.method,
-        "url": call.path,
+        "url": address.url + call.path,
         "params": dict(call.params) or None,
-        "headers": dict(call.headers),
+        "headers": {**headers, **call.headers},
         "content": call.content,
     }
 

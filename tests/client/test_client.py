@@ -4,8 +4,9 @@ import asyncio
 import threading
 from pathlib import Path
 
+import httpx
 import pytest
-from pagepool_client import AsyncClient, Client, PageCounts, PageMissing, Run, etag_of
+from pagepool_client import NO_RETRIES, AsyncClient, Client, NotReachable, PageCounts, PageMissing, Run, etag_of
 
 from tests.client.fake_pages import PAGE_SIZE
 from tests.client.fake_service import FakeService
@@ -119,12 +120,36 @@ def test_connections_are_bounded(fake: FakeService) -> None:
     assert fake.most_in_flight <= 2
 
 
+def test_another_transport() -> None:
+    """Any transport of httpx's will do: answers are read whole, errors are the client's; it is closed."""
+    closed = []
+
+    class Noting(httpx.HTTPTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            assert request.extensions["timeout"]["read"] == 7
+            assert request.headers["authorization"] == "Bearer secret"
+            return super().handle_request(request)
+
+        def close(self) -> None:
+            closed.append(self)
+            super().close()
+
+    with FakeService() as service, Client(service.url, timeout=7, transport=Noting(), token="secret") as client:
+        url = service.url
+        client.store(1, 0, SAME)
+        assert client.load(1, 0) == SAME
+        assert not closed
+    assert len(closed) == 1
+    nobody = Client(url, transport=httpx.HTTPTransport(), retries=NO_RETRIES)
+    with nobody, pytest.raises(NotReachable):
+        nobody.load(1, 0)
+
+
 def test_a_connection_that_the_service_closed_is_not_used() -> None:
     """An idle connection that was closed is noticed before a request is sent on it."""
     with FakeService() as service, Client(service.url) as client:
         client.store(1, 0, SAME)
-        transport = client._http._transport
-        ((_, connection),) = transport._idle
+        ((_, connection),) = client._transport._idle
         connection.shutdown(2)
         client.store(1, 1, SAME)
         assert len(service.pages[1]) == 2

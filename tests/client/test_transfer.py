@@ -13,6 +13,7 @@ from pagepool_client import (
     PageMissing,
     PoolFull,
     TypeUnknown,
+    calls,
 )
 
 from tests.client.fake_pages import PAGE_SIZE
@@ -159,7 +160,7 @@ def test_an_answer_without_its_end(fake: FakeService, client: Client, tmp_path: 
     client.import_pages(io.BytesIO(NOISE), 1)
     fake.requests.clear()
     client.layout  # noqa: B018 - asked for before the queue is filled
-    body = client._http.get("/v1/frames/1/0").content[:-16]
+    body = client.send(calls.fetch_frames(1, 0, 1, lz4=False))[:-16]
     runs = b'{"until": 1, "extents": [{"offset": 0, "count": 1, "state": "data"}]}'
     fake.answer_next(200, None, runs)
     fake.answer_next(200, None, body)
