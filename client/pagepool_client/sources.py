@@ -11,6 +11,8 @@ from typing import BinaryIO
 
 from pagepool_client.errors import NotWholePages
 
+_SOME_ZEROS = bytes(4096)
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -66,7 +68,7 @@ def pieces(file: BinaryIO, page_size: int, first_length: int, length: int, *, pa
             data += bytes(-len(data) % page_size)
             if len(data) != count * page_size:
                 raise NotWholePages("The file was cut while it was read.")
-            yield Piece(first, count, None if data == bytes(len(data)) else data)
+            yield Piece(first, count, None if _is_zero(data) else data)
         first += count
         count = min(length, total - first)
 
@@ -83,10 +85,15 @@ def _piped(file: BinaryIO, page_size: int, first_length: int, length: int, *, pa
                 raise _not_whole(seen, page_size)
             data += bytes(page_size - over)
         read = len(data) // page_size
-        yield Piece(first, read, None if data == bytes(len(data)) else data)
+        yield Piece(first, read, None if _is_zero(data) else data)
         if read < count or over:
             return
         first, count = first + read, length
+
+
+def _is_zero(data: bytes) -> bool:
+    """Whether all bytes are 0; most data says no in its first page, and then nothing is made to compare it with."""
+    return data.startswith(_SOME_ZEROS[: len(data)]) and data == bytes(len(data))
 
 
 def _size(file: BinaryIO) -> int | None:
