@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -23,9 +24,18 @@ _COMMANDS: Final = {
     "token": "tokens:token",
 }
 
+_INTERRUPTED: Final = 130
+"""The shell's status for a command that Ctrl-C has ended."""
+
 
 class _Commands(click.Group):
     """A group whose commands wait in their modules."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(_INTERRUPTED)  # click's own status for it, 1, is that of a failure
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         return list(_COMMANDS)
