@@ -188,7 +188,8 @@ def _labels(label: str | None, values: tuple[str, ...]) -> str:
 
 def cli() -> str:
     """Every command's help."""
-    intro = "`make run` puts `pagepool` into `.venv/bin`. Exit status: 0 done, 1 failed, 2 wrong usage or no service."
+    statuses = "0 done, 1 failed, 2 wrong usage or no service, 130 Ctrl-C"
+    intro = f"`make run` puts `pagepool` into `.venv/bin`. Exit status: {statuses}."
     blocks = [intro]
     for words in _commands(commands, ()):
         result = CliRunner().invoke(commands, [*words, "--help"], prog_name="pagepool", terminal_width=80)

@@ -11,6 +11,8 @@ import sys
 EXIT_FAILED = 1
 EXIT_UNUSABLE = 2
 """Wrong usage, wrong settings, or no service to speak to."""
+EXIT_INTERRUPTED = 130
+"""Ctrl-C: the shell's status for it."""
 
 
 def main() -> None:

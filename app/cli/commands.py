@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import click
 
+from app.cli import EXIT_INTERRUPTED
+
 _COMMANDS: Final = {
     "serve": "serving:serve",
     "import": "transfer:import_file",
@@ -24,9 +26,6 @@ _COMMANDS: Final = {
     "token": "tokens:token",
 }
 
-_INTERRUPTED: Final = 130
-"""The shell's status for a command that Ctrl-C has ended."""
-
 
 class _Commands(click.Group):
     """A group whose commands wait in their modules."""
@@ -35,7 +34,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            sys.exit(_INTERRUPTED)  # click's own status for it, 1, is that of a failure
+            sys.exit(EXIT_INTERRUPTED)  # click's own status for it, 1, is that of a failure
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         return list(_COMMANDS)

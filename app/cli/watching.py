@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,8 +25,17 @@ if TYPE_CHECKING:
 _MAX_TYPES = 200
 
 
+def _finite(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
+    """Refuse what FloatRange lets through: NaN is in no range, nor out of any."""
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is not a number of seconds.")
+    return value
+
+
 @click.command
-@click.option("--interval", type=click.FloatRange(min=0.2), default=1.0, help="Seconds between two looks.")
+@click.option(
+    "--interval", type=click.FloatRange(min=0.2), default=1.0, callback=_finite, help="Seconds between two looks."
+)
 @click.option("--once", is_flag=True, help="Look twice, print once, and end.")
 @of_service
 def top(interval: float, url: str | None, token_file: Path | None, *, once: bool) -> None:

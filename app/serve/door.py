@@ -38,8 +38,8 @@ _NEVER: Final = float("inf")
 _JOINED_BYTES: Final = 64 << 10
 """Answers up to this size leave in one piece with their head."""
 _MOST_AT_ONCE_BYTES: Final = 64 << 10
-"""A piece of a body from this size on is the last that is read in its tick: uvloop would read on as long as there is
-more, 8 MB and a millisecond, while small requests wait."""
+"""A piece of a body from this size on, but for the one behind the head, is the last that is read in its tick: uvloop
+would read on as long as there is more, 8 MB and a millisecond, while small requests wait."""
 _READ_AHEAD_BYTES: Final = 256 << 10
 """What a client may send ahead of its answers before it is no longer read from."""
 

@@ -63,7 +63,7 @@ class AsyncClient:
                 limits=httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections),
             ),
             timeout=timeout,
-            trust_env=False,  # nor proxies: a page cache stands near its clients
+            trust_env=False,  # no proxies: a page cache stands near its clients
         )
 
     def __repr__(self) -> str:

@@ -3,10 +3,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
-from tests.cli.conftest import Run
+from tests.cli.conftest import ROOT, Run
 from tests.client.fake_pages import PAGE_SIZE
 from tests.client.fake_service import FakeService
 
@@ -186,6 +189,29 @@ def test_a_reader_that_stops(pagepool: Run) -> None:
     ended = pagepool("stats", "--json", stdout=write_end)
     os.close(write_end)
     assert "Traceback" not in ended.stderr
+
+
+def test_ctrl_c(fake: FakeService) -> None:
+    """It ends a command at once, without a word, and not with the status of a failure."""
+    # pytest's workers ignore the signal, and so would what they start.
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import app.cli; app.cli.main()"
+    command = [sys.executable, "-c", heeding, "import", "-", "--type", "1", "--url", fake.url]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(bytes(1 << 20))  # more than a pipe holds: when it is taken, the import has begun
+        process.stdin.flush()
+        process.send_signal(signal.SIGINT)
+        process.stdin.close()  # a signal that comes just before a read is seen when that ends
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 130
+
+
+def test_no_number_of_seconds(pagepool: Run) -> None:
+    """NaN and infinity are refused like any wrong value."""
+    for interval in ("nan", "inf"):
+        run = pagepool("top", "--once", "--interval", interval)
+        assert (run.returncode, "--interval" in run.stderr, "Traceback" in run.stderr) == (2, True, False)
 
 
 def test_help(pagepool: Run) -> None:

@@ -27,7 +27,7 @@ def test_every_length_arrives_in_small_calls(tmp_path: Path, monkeypatch: pytest
     random = Random(1)
     expected = bytearray()
     with open_sink(tmp_path / "pages") as sink:
-        for lengths in ([4096] * 512, [2 << 20], [MOST], [MOST + 1], [1, MOST, 1], [100_000] * 7, [4096]):
+        for lengths in ([4096] * 512, [2 << 20], [MOST], [MOST + 1], [1, MOST, 1], [100_000] * 7, [8] * 2000, [4096]):
             buffers = [random.randbytes(length) for length in lengths]
             sink.write(len(expected), buffers)
             expected += b"".join(buffers)

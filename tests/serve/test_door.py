@@ -478,7 +478,7 @@ def test_a_client_may_send_far_ahead() -> None:
 
 
 def test_a_large_body_is_read_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a body that has come whole, no two large pieces are read in one tick: small requests go in between."""
+    """Behind the piece with the head, no two large ones are read in one tick: small requests go in between."""
     tick = 0
     read_in: list[int] = []
     take_body = Door._take_body
