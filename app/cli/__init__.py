@@ -17,12 +17,12 @@ EXIT_INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line; every foreseeable failure is one message and an exit status, not a traceback."""
-    from app.cli.commands import app  # noqa: PLC0415 - see the module's docstring
-
     try:
-        app(prog_name="pagepool")
+        _run()
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:  # `pagepool … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered has nowhere to go
+        _drop_output()
         sys.exit(EXIT_FAILED)
     except Exception as error:
         from app.cli.failures import explain  # noqa: PLC0415 - see the module's docstring
@@ -31,3 +31,22 @@ def main() -> None:
         if status is None:
             raise
         sys.exit(status)
+
+
+def _run() -> None:
+    from app.cli.commands import app  # noqa: PLC0415 - see the module's docstring
+
+    try:
+        app(prog_name="pagepool")
+    finally:
+        if sys.stdout is not None:
+            try:
+                sys.stdout.flush()
+            except OSError:
+                _drop_output()
+                raise
+
+
+def _drop_output() -> None:
+    """Give what is still buffered to nobody: it has nowhere to go, and the interpreter would try once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -20,6 +20,8 @@ _WHERE = ("HOST", "PORT", "UDS", "TLS_CERTIFICATE")
 """The settings that decide where a service listens."""
 
 TYPE_NUMBER = click.IntRange(0, (1 << 31) - 1)
+OFFSET = click.IntRange(0, (1 << 63) - 1)
+"""The service knows the page size, and with it the last offset; this is what fits a frame."""
 
 of_type = click.option("--type", "-t", "type_", type=TYPE_NUMBER, required=True, help="The type: an area of pages.")
 """The parameter `type_`."""
@@ -54,7 +56,10 @@ def open_client(url: str | None, token_file: Path | None, *, patient: bool = Fal
 
     from pagepool_client import NO_RETRIES, Client, Retries  # noqa: PLC0415
 
-    token = token_file.read_text().strip() if token_file is not None else os.environ.get("PAGEPOOL_TOKEN")
+    if token_file is None:
+        token = os.environ.get("PAGEPOOL_TOKEN")
+    else:
+        token = token_file.read_text("ascii", errors="replace").strip()  # what is replaced, the client refuses
     try:
         client = Client(url or _own_url(), token=token, retries=NO_RETRIES, timeout=30.0)
     except ValueError as error:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 from app.cli import EXIT_FAILED, EXIT_UNUSABLE
 
 Told = tuple[int, list[str]]
 """An exit status, and the lines that say why."""
+
+_OF_OPEN_FILES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EISDIR}
+"""What reading and writing an open file can end with: such errors bear no name."""
 
 _BEARS_CREDENTIALS = "PAGEPOOL_REDIS_URL"
 
@@ -55,9 +59,11 @@ def _service(error: Exception) -> Told | None:
 
 
 def _file(error: Exception) -> Told | None:
-    if isinstance(error, OSError) and error.filename is not None:
+    if not isinstance(error, OSError):
+        return None
+    if error.filename is not None:
         return EXIT_FAILED, [f"{error.filename}: {error.strerror}"]
-    return None
+    return (EXIT_FAILED, [str(error.strerror)]) if error.errno in _OF_OPEN_FILES else None
 
 
 def _settings(error: Exception) -> Told | None:

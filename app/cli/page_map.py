@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from app.cli import EXIT_FAILED
-from app.cli.connection import of_service, of_type, open_client
+from app.cli.connection import OFFSET, of_service, of_type, open_client
 
 if TYPE_CHECKING:
     from pagepool_client import Cell, Client
@@ -35,7 +35,7 @@ _MAX_CELLS = 4096
 
 @click.command
 @of_type
-@click.option("--from", "from_", type=click.IntRange(min=0), help="First page; otherwise the first one held.")
+@click.option("--from", "from_", type=OFFSET, help="First page; otherwise the first one held.")
 @click.option("--count", type=click.IntRange(min=1), help="Pages; otherwise up to the last one held.")
 @click.option("--rows", type=click.IntRange(min=1), help="Lines of the picture; otherwise what fits.")
 @of_service

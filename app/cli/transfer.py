@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import click
 
-from app.cli.connection import of_service, of_type, open_client
+from app.cli.connection import OFFSET, of_service, of_type, open_client
+from app.cli.standard import ended_in_order, standard_input, standard_output
 from app.cli.wording import readable_bytes, shares
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _quiet = click.option("--quiet", "-q", is_flag=True, help="No progress, no summa
 @click.command
 @_file
 @of_type
-@click.option("--offset", type=click.IntRange(min=0), default=0, help="Where its first page goes.")
+@click.option("--offset", type=OFFSET, default=0, help="Where its first page goes.")
 @click.option("--pad", is_flag=True, help="Fill up a last page that is not whole, with zeros.")
 @_lz4
 @_in_flight
@@ -49,7 +50,7 @@ def import_file(
 
     Holes of a sparse file are not read, runs of zeros cost next to nothing.
     """
-    source: Any = nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb", buffering=0)
+    source: Any = nullcontext(standard_input()) if str(file) == "-" else file.open("rb", buffering=0)
     with source as opened, open_client(url, token_file, patient=True) as client:
         with _progress(f"import {file.name}", quiet=quiet) as progress:
             summary = client.import_pages(
@@ -63,7 +64,7 @@ def import_file(
 @click.command
 @_file
 @of_type
-@click.option("--offset", type=click.IntRange(min=0), help="First page; otherwise the first one held.")
+@click.option("--offset", type=OFFSET, help="First page; otherwise the first one held.")
 @click.option("--count", type=click.IntRange(min=1), help="Pages; otherwise up to the last one held.")
 @click.option("--missing", type=click.Choice(["error", "zero"]), default="error", help="What an absent page is.")
 @_lz4
@@ -88,9 +89,9 @@ def export_file(
     Sparsely; FILE is replaced only once all is written.
     """
     is_stdout = str(file) == "-"
-    target: BinaryIO | Path = sys.stdout.buffer if is_stdout else file
+    target: BinaryIO | Path = standard_output() if is_stdout else file
     with open_client(url, token_file, patient=True) as client:
-        with _progress(f"export {file.name}", quiet=quiet) as progress:
+        with ended_in_order(), _progress(f"export {file.name}", quiet=quiet) as progress:
             summary = client.export_pages(
                 type_, target, offset, count, missing=missing, lz4=lz4, in_flight=in_flight, progress=progress
             )

@@ -15,6 +15,8 @@ from pagepool_client.version import __version__
 
 T = TypeVar("T")
 
+_LAST_PORT = 65535
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -28,14 +30,14 @@ class Address:
         """Read an address.
 
         Raises:
-            ValueError: it is neither an HTTP URL nor a socket's path.
+            ValueError: it is neither an HTTP URL, of a host and at most a path, nor a socket's path.
         """
         scheme, _, rest = text.partition(":")
         if scheme == "unix":
             path = rest.removeprefix("//")
-            if path.startswith("/"):
+            if path.startswith("/") and "\0" not in path:
                 return cls("http://localhost", path)
-        elif scheme in {"http", "https"} and rest.startswith("//") and len(rest) > 2:  # noqa: PLR2004 - "//"
+        elif scheme in {"http", "https"} and _is_of_host(text):
             return cls(text.rstrip("/"), None)
         raise ValueError(f"{text!r} is not an address: http://HOST:PORT, https://HOST:PORT or unix:/PATH.")
 
@@ -56,6 +58,17 @@ class Address:
                 raise ValueError("A token is printable ASCII without line breaks.")
             headers["Authorization"] = f"Bearer {token}"
         return headers
+
+
+def _is_of_host(text: str) -> bool:
+    """Whether paths can be put after a URL, and nothing in it would be lost."""
+    try:
+        url = httpx.URL(text)
+        url.host.encode("idna")  # as the socket will
+    except (httpx.InvalidURL, UnicodeError):
+        return False
+    is_port = url.port is None or 0 < url.port <= _LAST_PORT
+    return bool(url.host) and is_port and not (url.userinfo or "?" in text or "#" in text)
 
 
 def request_options(call: Call[Any], address: Address, headers: Mapping[str, str]) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def _survey(
                 break
         _append(runs, run, length)
         at = run.offset + run.count
-    if first is None or at is None:
+    if first is None or at is None or (end is None and not runs):
         detail = f"Type {type_} holds no page there."
         raise TypeUnknown(_NOT_FOUND, {"code": "type_unknown", "title": "Type unknown", "detail": detail})
     if end is not None and at < end:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
+
+from pagepool_client.plain_files import plain_descriptor
 
 _BYTES_AT_ONCE = 256 << 10
 """In one call to write. Of more, Linux makes its page cache in pieces of up to 2 MB, which are what a virtual machine
@@ -29,17 +32,20 @@ class Sink(Protocol):
 
 
 class SparseFile:
-    """A regular file of its own, empty at first: what is skipped becomes a hole."""
+    """A regular file that ends where it is open at: what is skipped becomes a hole.
 
-    def __init__(self, descriptor: int) -> None:
+    Such a file is not truncated: one that ever was, to nothing, ext4 allocates and begins to write when it is closed,
+    which held up the end of an export of 512 MiB by a quarter of a second.
+    """
+
+    def __init__(self, file: BinaryIO, descriptor: int) -> None:
+        self._file = file
         self._descriptor = descriptor
-        # Only where there is something to cut: a file that was ever truncated to nothing, ext4 allocates and begins to
-        # write when it is closed, which held up the end of an export of 512 MiB by a quarter of a second.
-        if os.fstat(descriptor).st_size:
-            os.ftruncate(descriptor, 0)
+        self._start = file.tell()
 
     def write(self, position: int, buffers: Sequence[bytes]) -> None:
         """Write buffers, one after the other, at a position."""
+        position += self._start
         for batch in _batches(buffers):
             length = sum(map(len, batch))
             written = os.pwritev(self._descriptor, batch, position)
@@ -52,8 +58,9 @@ class SparseFile:
             position += length
 
     def finish(self, length: int) -> None:
-        """Give the file its length: a hole at its end has been written by nobody."""
-        os.ftruncate(self._descriptor, length)
+        """Give the file its length, as a hole at its end has been written by nobody, and leave it open there."""
+        os.ftruncate(self._descriptor, self._start + length)
+        self._file.seek(self._start + length)
 
 
 def _batches(buffers: Iterable[bytes]) -> Iterator[list[bytes | memoryview]]:
@@ -109,6 +116,7 @@ def open_sink(target: BinaryIO | str | os.PathLike[str]) -> Iterator[Sink]:
     """A place to write to.
 
     A regular file named by its path is replaced only once all is written: an export that fails leaves what was there.
+    Into an open file goes what comes at its position, as with any other writer.
     """
     if isinstance(target, str | os.PathLike):
         with _open_path(Path(target)) as sink:
@@ -129,15 +137,19 @@ def _open_path(path: Path) -> Iterator[Sink]:
         with partial.open("xb", buffering=0) as file:
             if path.exists():
                 os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
-            yield SparseFile(file.fileno())
+            yield SparseFile(file, file.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
 def _sink_of(file: BinaryIO) -> Sink:
-    try:
-        descriptor = file.fileno()
-    except OSError:
+    descriptor = plain_descriptor(file)
+    if descriptor is None or not stat.S_ISREG(os.fstat(descriptor).st_mode):
         return Stream(file)
-    return SparseFile(descriptor) if stat.S_ISREG(os.fstat(descriptor).st_mode) else Stream(file)
+    file.flush()
+    # Where something follows the position, holes would let it show through; where the file is open for appending, the
+    # system writes at its end, whatever position it is given.
+    ends_here = file.tell() >= os.fstat(descriptor).st_size
+    appends = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND
+    return SparseFile(file, descriptor) if ends_here and not appends else Stream(file)

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from pagepool_client.errors import NotWholePages
+from pagepool_client.plain_files import plain_descriptor, seek_aside
 
 _SOME_ZEROS = bytes(4096)
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Neighbouring pages of a file: `first` counts pages from the file's start. Without `data` they are zeros."""
+    """Neighbouring pages of a file: `first` counts pages from where reading began. Without `data` they are zeros."""
 
     first: int
     count: int
@@ -24,53 +25,55 @@ class Piece:
 
 
 def count_pages(file: BinaryIO, page_size: int, *, pad: bool) -> int | None:
-    """How many pages a file holds; None for a pipe, which says so only at its end.
+    """How many pages a file holds from its position on; None for a pipe, which says so only at its end.
 
     Raises:
         NotWholePages: the file ends within a page, and `pad` does not allow that.
     """
-    size = _size(file)
-    if size is None:
+    bounds = _bounds(file)
+    if bounds is None:
         return None
+    size = bounds.end - bounds.start
     if size % page_size and not pad:
         raise _not_whole(size, page_size)
     return -(-size // page_size)
 
 
 def pieces(file: BinaryIO, page_size: int, first_length: int, length: int, *, pad: bool) -> Iterator[Piece]:
-    """A file's pages in pieces of `length` pages, the first of `first_length`, in order.
+    """A file's pages from its position on, in pieces of `length` pages, the first of `first_length`, in order.
 
     A hole in a sparse file is never read; where a whole piece is zeros, it has no data.
 
     Raises:
         NotWholePages: what comes ends within a page, and `pad` does not allow that.
     """
-    size = _size(file)
-    if size is None:
+    bounds = _bounds(file)
+    if bounds is None:
         yield from _piped(file, page_size, first_length, length, pad=pad)
         return
-    descriptor = file.fileno()
-    total = -(-size // page_size)
+    total = -(-(bounds.end - bounds.start) // page_size)
     first, count = 0, min(first_length, total)
     next_data = 0
     while first < total:
-        start = first * page_size
+        start = bounds.start + first * page_size
         if next_data <= start:
-            next_data = _next_data(descriptor, start, size)
-        if next_data >= size:
+            next_data = _next_data(bounds.descriptor, start, bounds.end)
+        if next_data >= bounds.end:
             count = total - first
             yield Piece(first, count, None)
         elif next_data >= start + count * page_size:
-            count += (next_data // page_size - first - count) // length * length  # all the whole pieces in the hole
+            whole_pages = (next_data - start) // page_size
+            count += (whole_pages - count) // length * length  # all the whole pieces in the hole
             yield Piece(first, count, None)
         else:
-            data = _read(descriptor, count * page_size, start)
+            data = _read(bounds.descriptor, min(count * page_size, bounds.end - start), start)
             data += bytes(-len(data) % page_size)
             if len(data) != count * page_size:
                 raise NotWholePages("The file was cut while it was read.")
             yield Piece(first, count, None if _is_zero(data) else data)
         first += count
         count = min(length, total - first)
+    file.seek(bounds.end)
 
 
 def _piped(file: BinaryIO, page_size: int, first_length: int, length: int, *, pad: bool) -> Iterator[Piece]:
@@ -96,22 +99,31 @@ def _is_zero(data: bytes) -> bool:
     return data.startswith(_SOME_ZEROS[: len(data)]) and data == bytes(len(data))
 
 
-def _size(file: BinaryIO) -> int | None:
-    """Bytes of a file that can be read at any place: a regular one, or a block device."""
-    try:
-        descriptor = file.fileno()
-    except OSError:  # io.UnsupportedOperation: a file that is not the system's
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """What is to be read of a file that can be read at any place, in bytes from its beginning."""
+
+    descriptor: int
+    start: int
+    end: int
+
+
+def _bounds(file: BinaryIO) -> _Bounds | None:
+    """From where a file is open at to its end; None unless it is a regular file or a block device."""
+    descriptor = plain_descriptor(file)
+    if descriptor is None:
         return None
     mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
-        return os.lseek(descriptor, 0, os.SEEK_END)
-    return None
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        return None
+    start = file.tell()
+    return _Bounds(descriptor, start, max(start, seek_aside(descriptor, 0, os.SEEK_END)))
 
 
 def _next_data(descriptor: int, start: int, size: int) -> int:
     """Where the next byte lies that is not in a hole; `size` if there is none."""
     try:
-        return os.lseek(descriptor, start, os.SEEK_DATA)
+        return seek_aside(descriptor, start, os.SEEK_DATA)
     except OSError as error:
         # Else a file system, or a device, that knows no holes: all is data.
         return size if error.errno == errno.ENXIO else start

@@ -6,8 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
+
+import pytest
 
 from tests.cli.conftest import ROOT, Run
 from tests.client.fake_pages import PAGE_SIZE
@@ -205,6 +208,82 @@ def test_ctrl_c(fake: FakeService) -> None:
         process.stdin.close()  # a signal that comes just before a read is seen when that ends
         assert process.stderr.read() == b""
         assert process.wait(60) == 130
+
+
+def test_sigterm(fake: FakeService, tmp_path: Path) -> None:
+    """An export that is ended leaves neither its file nor half of it."""
+    fake.pages[3] = {0: NOISE}
+    fake.is_stalled = True
+    command = [sys.executable, "-m", "app.cli", "export", str(tmp_path / "out"), "--type", "3", "--url", fake.url]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) as process:
+        while not any("/v1/frames" in request for request in fake.requests):
+            assert process.poll() is None
+            time.sleep(0.005)
+        assert len(list(tmp_path.iterdir())) == 1
+        process.terminate()
+        fake.is_stalled = False
+        assert process.wait(60) == 128 + signal.SIGTERM
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_standard_output_goes_on(pagepool: Run, tmp_path: Path, mixed_pages: bytes) -> None:
+    """`{ pagepool export -; …; } > file` and `>> file` write one after the other, as with any other command."""
+    data = mixed_pages[: 40 * PAGE_SIZE]
+    pagepool("import", "-", "--type", 3, stdin=data)
+    path = tmp_path / "out"
+    for mode in ("wb", "ab"):
+        with path.open(mode, buffering=0) as file:
+            for _ in range(2):
+                pagepool("export", "-", "--type", 3, stdout=file.fileno())
+            os.write(file.fileno(), b"end")
+    assert path.read_bytes() == (data + data + b"end") * 2
+
+
+def test_nowhere_to_write(pagepool: Run, mixed_pages: bytes) -> None:
+    """A full disk is one line and a status, of every command, also where it shows only at the last moment."""
+    pagepool("import", "-", "--type", 3, stdin=mixed_pages)
+    for command in (
+        "stats",
+        "stats --json",
+        "export - --type 3",
+        "map --type 3",
+        "--help",
+        "token new --name x --role read",
+    ):
+        with Path("/dev/full").open("wb") as full:
+            ended = pagepool(*command.split(), stdout=full.fileno())
+        assert (command, ended.returncode, ended.stderr.splitlines()[-1:]) == (
+            command,
+            1,
+            ["pagepool: No space left on device"],
+        )
+
+
+@pytest.mark.parametrize(("command", "closed"), [("export", 1), ("import", 0)])
+def test_closed_streams(fake: FakeService, command: str, closed: int) -> None:
+    """A stream that is closed is said to be."""
+    shell = f'exec "{sys.executable}" -m app.cli {command} - --type 1 --url {fake.url} {closed}>&-'
+    ended = subprocess.run(["sh", "-c", shell], cwd=ROOT, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.endswith(b"put is closed.\n")
+
+
+def test_values_that_are_none(pagepool: Run, tmp_path: Path) -> None:
+    """Numbers, addresses and tokens that cannot be meant are refused before anything is asked."""
+    (tmp_path / "token").write_bytes(b"\xff\xfe")
+    for arguments in (
+        ["import", "-", "--type", "1", "--offset", str(1 << 64)],
+        ["export", "-", "--type", "1", "--offset", str(1 << 64)],
+        ["map", "--type", "1", "--from", str(1 << 64)],
+        ["stats", "--url", "http://[::1"],
+        ["stats", "--url", "http://a..b:1"],
+        ["stats", "--url", "http://user:word@localhost:1"],
+        ["stats", "--token-file", "token"],
+    ):
+        ended = pagepool(*arguments)
+        assert (arguments, ended.returncode, "Traceback" in ended.stderr) == (arguments, 2, False)
 
 
 def test_no_number_of_seconds(pagepool: Run) -> None:

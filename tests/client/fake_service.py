@@ -72,6 +72,7 @@ class FakeService:
         self.requests: list[str] = []
         self.in_flight = 0
         self.most_in_flight = 0
+        self.is_stalled = False  # whether requests for frames wait
         self.map_step = LIMIT  # how far one answer of the allocation map tells
         self.max_pages: int | None = None
         self._next: deque[Answer] = deque()
@@ -101,6 +102,8 @@ class FakeService:
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         self.requests.append(f"{scope['method']} {scope['path']}")
         await asyncio.sleep(0)
+        while self.is_stalled and scope["path"].startswith("/v1/frames"):  # noqa: ASYNC110 - another thread ends it
+            await asyncio.sleep(0.005)
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         query = {name: values[0] for name, values in parse_qs(scope["query_string"].decode()).items()}
         try:

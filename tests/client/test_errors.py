@@ -109,7 +109,14 @@ def test_what_is_not_a_pagepool(fake: FakeService, client: Client) -> None:
         _ = client.layout
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "unix:relative", "http://", ""])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("localhost:8000", "ftp://x", "unix:relative", "unix:/a\0b", ""),
+        *("http://", "http:///path", "http://[::1", "http://a..b:1", "http://a:0", "http://a:65536", "http://a:-1"),
+        *("http://a?b=c", "http://a#b", "http://a?", "http://user:word@a"),
+    ],
+)
 def test_addresses_that_are_none(url: str) -> None:
     """An address that cannot be one is refused when the client is made."""
     with pytest.raises(ValueError, match="is not an address"):

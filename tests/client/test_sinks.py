@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 from random import Random
@@ -48,11 +49,55 @@ def test_what_a_call_leaves_is_written(tmp_path: Path, monkeypatch: pytest.Monke
     assert (tmp_path / "pages").read_bytes() == bytes(4096) + b"".join(data) + bytes(4096)
 
 
-def test_an_open_file_is_emptied_first(tmp_path: Path) -> None:
-    """A regular file that is given open loses what was in it."""
+def _export(file: Any) -> None:
+    with open_sink(file) as sink:
+        sink.write(4096, [b"y" * 4096])
+        sink.finish(3 * 4096)
+
+
+EXPORTED = bytes(4096) + b"y" * 4096 + bytes(4096)
+
+
+def test_an_open_file_takes_it_at_its_position(tmp_path: Path) -> None:
+    """What stands before and after stays; the next writer goes on where this one ended."""
     path = tmp_path / "pages"
-    path.write_bytes(b"x" * 10_000)
-    with path.open("r+b") as file, open_sink(file) as sink:
-        sink.write(0, [b"y" * 4096])
-        sink.finish(4096)
-    assert path.read_bytes() == b"y" * 4096
+    path.write_bytes(b"x" * 20_000)
+    with path.open("r+b") as file:
+        file.write(b"head")
+        _export(file)
+        file.write(b"tail")
+    assert path.read_bytes() == b"head" + EXPORTED + b"tail" + b"x" * (20_000 - 8 - len(EXPORTED))
+
+
+def test_an_open_file_is_sparse_after_its_end(tmp_path: Path) -> None:
+    """Where nothing follows, what is skipped is a hole, after a head as well as in an empty file."""
+    path = tmp_path / "pages"
+    with path.open("wb") as file:
+        file.write(b"x" * 4096)
+        with open_sink(file) as sink:
+            sink.write(64 << 20, [b"y" * 4096])
+            sink.finish(128 << 20)
+        file.write(b"tail")
+    assert path.stat().st_blocks * 512 < 1 << 20
+    content = path.read_bytes()
+    assert content.startswith(b"x" * 4096 + bytes(4096))
+    assert content[(64 << 20) + 4096 :].startswith(b"y" * 4096 + bytes(4096))
+    assert content[4096 + (128 << 20) :] == b"tail"
+
+
+def test_a_file_open_for_appending(tmp_path: Path) -> None:
+    """The system writes at its end whatever place it is told, so nothing may be skipped."""
+    path = tmp_path / "pages"
+    path.write_bytes(b"head")
+    with path.open("ab") as file:
+        _export(file)
+        _export(file)
+    assert path.read_bytes() == b"head" + EXPORTED * 2
+
+
+def test_a_file_that_compresses(tmp_path: Path) -> None:
+    """A file object that has a descriptor, but puts other bytes there, is written through."""
+    with gzip.open(tmp_path / "pages.gz", "wb") as file:
+        _export(file)
+    with gzip.open(tmp_path / "pages.gz") as file:
+        assert file.read() == EXPORTED

@@ -125,6 +125,9 @@ def test_a_type_that_holds_nothing(client: Client, tmp_path: Path) -> None:
     """There is no held range to export; nothing is written."""
     with pytest.raises(TypeUnknown):
         client.export_pages(1, tmp_path / "out")
+    client.store(1, 0, NOISE)
+    with pytest.raises(TypeUnknown):
+        client.export_pages(1, tmp_path / "out", 1)
     assert list(tmp_path.iterdir()) == []
 
 
