@@ -28,12 +28,16 @@ def standard_output() -> BinaryIO:
 
 @contextmanager
 def ended_in_order() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the command as Ctrl-C does, so that it clears up behind itself."""
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does, so that it clears up behind itself.
+
+    One that is ignored, as nohup has it, stays so.
+    """
 
     def end(number: int, _frame: FrameType | None) -> None:
         sys.exit(128 + number)  # the shell's status for it
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    heeded = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, end) for number in heeded}
     try:
         yield
     finally:
