@@ -25,7 +25,7 @@ Answers are made by frame_writer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from itertools import islice
 from operator import attrgetter
@@ -71,6 +71,8 @@ _ANSWER_ONLY: Final = frozenset({FrameKind.ABSENT, FrameKind.CORRUPT, FrameKind.
 # The members as names of the module: an attribute of an enum costs a page 40 ns.
 _DATA, _ZERO, _SAME, _LZ4 = FrameKind.DATA, FrameKind.ZERO, FrameKind.SAME, FrameKind.LZ4
 _KIND_ZERO = Kind.ZERO
+_ALL: Final = 1 << 32
+"""More pages than a frame can count."""
 _unpack_header = HEADER.unpack_from
 _unpack_block_head = BLOCK_HEAD.unpack_from
 
@@ -178,62 +180,55 @@ def _skip_blocks(body: Octets, position: int, count: int, page_size: int) -> int
     return position
 
 
-def split(body: Octets, frame: Frame, most: int, page_size: int) -> Iterator[Frame]:
-    """The frame as several of at most `most` pages each, where its pages cost work one by one (data and LZ4).
-
-    The headers of all but the first are not in the body: their positions are where headers would stand.
-    """
-    first, count, kind, position = frame
-    if count <= most or kind not in {_DATA, _LZ4}:
-        yield frame
-        return
-    for done in range(0, count, most):
-        pages = min(most, count - done)
-        yield Frame(first + done, pages, kind, position)
-        if kind == _DATA:
-            position += pages * page_size
-        else:
-            position = _skip_blocks(body, position + HEADER_BYTES, pages, page_size) - HEADER_BYTES
-
-
-def encode_frames(body: Octets, frames: list[Frame], page_size: int, type_: int, encoder: Encoder) -> EncodedPages:
+def encode_frames(body: Octets, frames: Sequence[Frame], page_size: int, type_: int, encoder: Encoder) -> EncodedPages:
     """Decode, verify and encode what `scan` found in the same body.
 
     Raises:
         BadFrame: an LZ4 block does not decode to exactly one page, or not to its digest.
     """
-    offsets: list[int] = []
-    kinds = bytearray()
-    blobs: list[bytes] = []
-    for first, count, kind, position in frames:
-        start = position + HEADER_BYTES
-        offsets.extend(range(first, first + count))
-        if kind == _LZ4:
-            _encode_blocks(body, start, (first, count, type_), encoder, kinds, blobs)
-        elif kind == _DATA:
-            pages = encoder.encode_extent(body, type_, first, start, start + count * page_size)
-            kinds += pages.kinds
-            blobs += pages.blobs
-        elif kind == _ZERO or (word := bytes(body[start : start + WORD_BYTES])) == _ZERO_WORD:
-            kinds += bytes((_KIND_ZERO,)) * count
-            blobs += [ZERO_BLOB] * count
-        else:
-            digest = digest_of(word * (page_size // WORD_BYTES))
-            kinds += bytes((Kind.SAME,)) * count
-            blobs += [same_blob(word, digest ^ mix) for mix in islice(address_mixes(type_, first), count)]
+    offsets, kinds, blobs = list[int](), bytearray(), list[bytes]()
+    for pages in encode_parts(body, frames, page_size, type_, encoder, _ALL):
+        offsets += pages.offsets
+        kinds += pages.kinds
+        blobs += pages.blobs
     return EncodedPages(offsets, kinds, blobs)
 
 
+def encode_parts(
+    body: Octets, frames: Iterable[Frame], page_size: int, type_: int, encoder: Encoder, most: int
+) -> Iterator[EncodedPages]:
+    """As `encode_frames`, in parts: of at most `most` pages where each page costs work (data and LZ4)."""
+    for first, count, kind, position in frames:
+        start = position + HEADER_BYTES
+        end = first + count
+        if kind == _LZ4:
+            for at in range(first, end, most):
+                part = range(at, min(at + most, end))
+                kinds, blobs, start = _encode_blocks(body, start, part, type_, encoder)
+                yield EncodedPages(part, kinds, blobs)
+        elif kind == _DATA:
+            for at in range(first, end, most):
+                stop = start + min(most, end - at) * page_size
+                yield encoder.encode_extent(body, type_, at, start, stop)
+                start = stop
+        elif kind == _ZERO or (word := bytes(body[start : start + WORD_BYTES])) == _ZERO_WORD:
+            yield EncodedPages(range(first, end), bytearray((_KIND_ZERO,)) * count, [ZERO_BLOB] * count)
+        else:
+            digest = digest_of(word * (page_size // WORD_BYTES))
+            same_blobs = [same_blob(word, digest ^ mix) for mix in islice(address_mixes(type_, first), count)]
+            yield EncodedPages(range(first, end), bytearray((Kind.SAME,)) * count, same_blobs)
+
+
 def _encode_blocks(
-    body: Octets, position: int, extent: tuple[int, int, int], encoder: Encoder, kinds: bytearray, blobs: list[bytes]
-) -> None:
-    """Append kind and blob of each LZ4 page from `position` on; `extent` is first offset, count and type."""
-    first, count, type_ = extent
+    body: Octets, position: int, offsets: range, type_: int, encoder: Encoder
+) -> tuple[bytearray, list[bytes], int]:
+    """Kind and blob of each LZ4 page from `position` on, which go to `offsets`; and the position behind them."""
     page_size = encoder.page_size
     zero = zero_page(page_size)
     envelop = encoder.envelop
+    kinds, blobs = bytearray(), list[bytes]()
     octets = memoryview(body)  # its slices copy nothing, and each block is only read twice
-    for mix in islice(address_mixes(type_, first), count):
+    for mix in islice(address_mixes(type_, offsets.start), len(offsets)):
         length, digest = _unpack_block_head(body, position)
         start = position + BLOCK_HEAD_BYTES
         block = octets[start : start + length]
@@ -253,3 +248,4 @@ def _encode_blocks(
             kinds.append(kind)
             blobs.append(blob)
         position = start + length
+    return kinds, blobs, position

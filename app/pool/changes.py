@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
 from app.page.classify import Kind
@@ -16,32 +17,52 @@ Extent = tuple[int, int]
 
 _ZERO, _SAME, _RAW = Kind.ZERO, Kind.SAME, Kind.RAW
 
+_NOT_PUT = 255
+_NONE_PUT = bytes((_NOT_PUT,)) * CHUNK_PAGES
+_DIGITS = {kind: bytes(b"01"[byte == kind] for byte in range(256)) for kind in (_ZERO, _SAME, _RAW, _NOT_PUT)}
+"""For bytes.translate, by kind: the digit 1 for it, 0 for all others."""
+
 
 def puts(type_: int, pages: EncodedPages) -> list[ChunkChange]:
     """One change for each chunk that the pages touch, in ascending order."""
     changes: list[ChunkChange] = []
-    change = ChunkChange(type_, -1)
-    blobs: list[Piece] = []
-    for offset, kind, blob in zip(pages.offsets, pages.kinds, pages.blobs, strict=True):
-        chunk = offset >> CHUNK_SHIFT
-        if chunk != change.chunk:
-            blobs = []
-            change = ChunkChange(type_, chunk, blobs=blobs)
-            changes.append(change)
-        bit = 1 << (offset & INDEX_MASK)
-        if kind == _ZERO:
-            change.zero_map |= bit
-            continue
-        change.blob_map |= bit
-        change.blob_bytes += len(blob)
-        if kind == _RAW:
-            change.raw_map |= bit
-            blobs += in_fields(blob)
-            continue
-        blobs.append(blob)
-        if kind == _SAME:
-            change.same_map |= bit
+    offsets = pages.offsets
+    begin, count = 0, len(offsets)
+    while begin < count:
+        behind_chunk = (offsets[begin] | INDEX_MASK) + 1
+        end = bisect_left(offsets, behind_chunk, begin, min(begin + CHUNK_PAGES, count))
+        changes.append(_put_in_chunk(type_, offsets[begin:end], pages.kinds[begin:end], pages.blobs[begin:end]))
+        begin = end
     return changes
+
+
+def _put_in_chunk(type_: int, offsets: Sequence[int], kinds: bytearray, blobs: Sequence[bytes]) -> ChunkChange:
+    first = offsets[0]
+    kind_of_index = bytearray(_NONE_PUT)
+    if offsets[-1] - first == len(offsets) - 1:
+        index = first & INDEX_MASK
+        kind_of_index[index : index + len(kinds)] = kinds
+    else:
+        for offset, kind in zip(offsets, kinds, strict=True):
+            kind_of_index[offset & INDEX_MASK] = kind
+    zero_map, same_map, raw_map, left_map = (_map_of(kind_of_index, kind) for kind in _DIGITS)
+    pieces: list[Piece] = []
+    if raw_map:
+        for kind, blob in zip(kinds, blobs, strict=True):
+            if kind == _RAW:
+                pieces += in_fields(blob)
+            elif blob:
+                pieces.append(blob)
+    else:
+        pieces += filter(None, blobs)
+    blob_map = FULL_MASK & ~(zero_map | left_map)
+    blob_bytes = sum(map(len, blobs))
+    return ChunkChange(type_, first >> CHUNK_SHIFT, zero_map, same_map, raw_map, blob_map, 0, pieces, blob_bytes)
+
+
+def _map_of(kind_of_index: bytearray, kind: int) -> int:
+    """The map of the pages of one kind, read as a binary number: a shift for each page would cost ten times that."""
+    return int(kind_of_index.translate(_DIGITS[kind])[::-1], 2)
 
 
 def put_one(type_: int, offset: int, kind: int, blob: bytes) -> ChunkChange:

@@ -19,7 +19,7 @@ from typing import Final
 from app.page.classify import Octets
 from app.page.codec import DecodedExtent, EncodedPages, Encoder, decode_extent
 from app.page.frame_writer import FrameWriter
-from app.page.frames import Frame, encode_frames, split
+from app.page.frames import Frame, encode_parts
 from app.store.keys import INDEX_MASK
 
 SLICE_PAGES: Final = 32
@@ -85,17 +85,18 @@ class Slices:
         return EncodedPages(range(offset, end), kinds, blobs)
 
     async def encode_frames(self, encoder: Encoder, body: Octets, frames: Sequence[Frame], type_: int) -> EncodedPages:
-        """As `encode_frames`."""
+        """As `frames.encode_frames`."""
         offsets, kinds, blobs = list[int](), bytearray(), list[bytes]()
         async with self._in_turn(sum(frame.page_count for frame in frames)):
-            for frame in frames:
-                for part in split(body, frame, SLICE_PAGES, self._page_size):
-                    pages = encode_frames(body, [part], self._page_size, type_, encoder)
-                    offsets += pages.offsets
-                    kinds += pages.kinds
-                    blobs += pages.blobs
-                    if part.page_count == SLICE_PAGES:
-                        await _pause()
+            done = 0
+            for pages in encode_parts(body, frames, self._page_size, type_, encoder, SLICE_PAGES):
+                offsets += pages.offsets
+                kinds += pages.kinds
+                blobs += pages.blobs
+                done += len(pages)
+                if done >= SLICE_PAGES:
+                    await _pause()
+                    done = 0
         return EncodedPages(offsets, kinds, blobs)
 
     async def decode(self, held: Sequence[bytes | None], type_: int, offset: int) -> DecodedExtent:

@@ -5,7 +5,7 @@ hiredis's own packing takes three times as long, and copies every blob twice mor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 Piece = bytes | memoryview
@@ -27,7 +27,8 @@ class _Between(dict[int, bytes]):
         return between
 
 
-_between = _Between().__getitem__
+between: Final[Callable[[int], bytes]] = _Between().__getitem__
+"""From the end of one bulk string to the beginning of another, of that length."""
 
 
 def command_with(items: Sequence[bytes], blobs: Sequence[Piece]) -> list[Piece]:
@@ -35,6 +36,6 @@ def command_with(items: Sequence[bytes], blobs: Sequence[Piece]) -> list[Piece]:
     before = b"".join((b"*%d\r\n" % (len(items) + len(blobs)), *map(bulk, items)))
     pieces: list[Piece] = [END] * (2 * len(blobs) + 2)
     pieces[0] = before[: -len(END)]
-    pieces[1:-1:2] = map(_between, map(len, blobs))
+    pieces[1:-1:2] = map(between, map(len, blobs))
     pieces[2:-1:2] = blobs
     return pieces

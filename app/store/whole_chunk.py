@@ -10,16 +10,22 @@ that it does not know), the change goes the other way, through change_chunk.lua,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from struct import Struct
 from typing import Final
 
 from app.store.chunk import BLOB_FIELDS, FULL_MASK, REST_FIELDS, ChunkMap
 from app.store.keys import CHUNK_PAGES, INDEX_MASK, RUN_SHIFT
-from app.store.resp import Piece, command_with
+from app.store.resp import END, Piece, between, bulk, command_with
 from app.store.script_header import ChunkChange
 from app.store.scripts import PUT_CHUNK
 
 _HEADER: Final = Struct("<dB")
+_FIELDS: Final = tuple(
+    b"\r\n$%d\r\n%b" % (len(field), field) for both in zip(BLOB_FIELDS, REST_FIELDS, strict=True) for field in both
+)
+"""The fields of the pages in turn, that of the blob and that of a raw page's rest, as bulk strings between others."""
+_TO_BYTES: Final = bytes.maketrans(b"01", b"\0\1")
 _MULTI: Final = b"*1\r\n$5\r\nMULTI\r\n"
 _EXEC: Final = b"*1\r\n$4\r\nEXEC\r\n"
 
@@ -52,22 +58,28 @@ def transaction(change: ChunkChange, keys: Sequence[bytes], pool_id: bytes, dead
     script = (b"EVALSHA", PUT_CHUNK.sha, b"6", *keys, beside, header, pool_id, b"%d" % change.type, run)
     return [
         _MULTI,
-        *command_with((b"HSET", beside, b"m", map_), _with_fields(change)),
+        *_hset(beside, map_, change),
         *command_with(script, ()),
         *command_with((b"UNLINK", beside), ()),
         _EXEC,
     ]
 
 
-def _with_fields(change: ChunkChange) -> list[Piece]:
-    """The blobs, each behind the field that it goes to."""
-    fields: list[bytes] = []
-    for index in range(CHUNK_PAGES):
-        if change.blob_map >> index & 1:
-            fields.append(BLOB_FIELDS[index])
-        if change.raw_map >> index & 1:
-            fields.append(REST_FIELDS[index])
-    items: list[Piece] = [b""] * (2 * len(fields))
-    items[::2] = fields
-    items[1::2] = change.blobs
-    return items
+def _hset(beside: bytes, map_: bytes, change: ChunkChange) -> list[Piece]:
+    """HSET of the field "m" and of the blobs, each behind the field that it goes to, in pieces."""
+    has_field = bytearray(2 * CHUNK_PAGES)
+    has_field[::2] = _digits(change.blob_map)
+    has_field[1::2] = _digits(change.raw_map)
+    count = len(change.blobs)
+    before = b"".join((b"*%d\r\n" % (4 + 2 * count), *map(bulk, (b"HSET", beside, b"m", map_))))
+    pieces: list[Piece] = [END] * (3 * count + 2)
+    pieces[0] = before[: -len(END)]
+    pieces[1:-1:3] = compress(_FIELDS, has_field)
+    pieces[2:-1:3] = map(between, map(len, change.blobs))
+    pieces[3:-1:3] = change.blobs
+    return pieces
+
+
+def _digits(map_: int) -> bytes:
+    """A byte for each page of a chunk, 1 where it is in the map."""
+    return f"{map_:064b}".encode().translate(_TO_BYTES)[::-1]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from pagepool_client.frames import encode_pages
 
 from app.page.codec import EncodedPages, Encoder
-from app.pool.slices import Slices
+from app.page.frames import encode_frames, scan
+from app.pool.slices import SLICE_PAGES, Slices
 from app.settings import CompressorName
 from tests.harness import pages
 
@@ -54,3 +56,22 @@ def test_one_extent_after_another() -> None:
     asyncio.run(all_at_once())
     assert [name for name in order if name != "page"] == ["first"] * 4 + ["second"] * 5
     assert order.index("page") < order.index("second")
+
+
+def test_short_frames_in_slices() -> None:
+    """Frames of a page each are encoded as the whole body is, and the loop has its turns in between."""
+    body = b"".join(encode_pages(page, 10 + place, pages.PAGE_SIZE).body for place, page in enumerate(pages.mixed(300)))
+    frames = scan(body, 10, 512, pages.PAGE_SIZE)
+    assert len(frames) == 300
+
+    async def encode_beside_others() -> tuple[EncodedPages, int]:
+        turns = 0
+        encoding = asyncio.create_task(Slices(pages.PAGE_SIZE).encode_frames(ENCODER, body, frames, 7))
+        while not encoding.done():
+            turns += 1
+            await asyncio.sleep(0)
+        return await encoding, turns
+
+    encoded, turns = asyncio.run(encode_beside_others())
+    assert encoded == encode_frames(body, frames, pages.PAGE_SIZE, 7, ENCODER)
+    assert turns >= 300 // SLICE_PAGES
