@@ -24,7 +24,7 @@ from xxhash import xxh3_64_intdigest
 
 from app.errors import PageCorrupt
 from app.page.classify import WORD_BYTES, Kind, Octets, same_word, zero_page
-from app.page.compressors import COMPRESSORS, DECODE_ERRORS, DECOMPRESSORS, LZ4_ID, Compress
+from app.page.compressors import COMPRESSORS, DECODE_ERRORS, DECOMPRESSORS, LZ4_ID, Compress, decompress_lz4
 from app.settings import CompressorName
 
 ENVELOPE_BYTES: Final = 9
@@ -147,15 +147,6 @@ class Encoder:
         kind, blob = self.envelop(page, digest ^ mix)
         return _new_tuple(EncodedPage, (kind, digest, blob))
 
-    def encode_block(
-        self, page: Octets, block: Octets | memoryview, digest: int, type_: int, offset: int
-    ) -> EncodedPage:
-        """As `encode`, for a page whose LZ4 block and digest came with it and were verified: nothing is compressed."""
-        if page == self._zero:
-            return self._encoded_zero
-        kind, blob = self.envelop(page, digest ^ address_mix(type_, offset), block)
-        return EncodedPage(kind, digest, blob)
-
     def encode_extent(
         self, body: Octets, type_: int, offset: int, begin: int = 0, end: int | None = None
     ) -> EncodedPages:
@@ -190,12 +181,6 @@ class Encoder:
             if len(payload) < self.page_size:
                 return _COMPRESSED, _pack_head(self._lead, bound) + payload
         return _RAW, _pack_head(_LEAD_RAW, bound) + page
-
-
-def encode_same(word: bytes, page_size: int, type_: int, offset: int) -> EncodedPage:
-    """A page filled with `word` (8 bytes, not all 0), made from the word alone."""
-    digest = digest_of(word * (page_size // WORD_BYTES))
-    return EncodedPage(Kind.SAME, digest, same_blob(word, digest ^ address_mix(type_, offset)))
 
 
 def same_blob(word: bytes, bound: int) -> bytes:
@@ -263,18 +248,22 @@ def decode_extent(held: Iterable[bytes | None], page_size: int, type_: int, offs
     return DecodedExtent(states, pages)
 
 
-def claimed_digest(blob: bytes, type_: int, offset: int) -> int:
-    """The digest that an envelope claims for its page at this address; nothing is checked but its presence.
+def open_lz4(blob: bytes, page_size: int, mix: int) -> tuple[bytes, int] | None:
+    """The LZ4 block of a blob that is kept as one, shorter than a page, and the page's digest; None for other forms.
+
+    It is decoded and checked like any other page, but the page itself is let go.
 
     Raises:
-        PageCorrupt: the blob is shorter than an envelope.
+        PageCorrupt: as `open_envelope`.
     """
-    if len(blob) <= ENVELOPE_BYTES:
-        raise PageCorrupt("The blob is shorter than its envelope.")
-    bound: int = _unpack_head(blob)[1]
-    return bound ^ address_mix(type_, offset)
-
-
-def lz4_block(blob: bytes) -> bytes | None:
-    """The LZ4 block of a blob that is kept as one; None for every other form."""
-    return blob[ENVELOPE_BYTES:] if blob[0] == _LEAD_LZ4 else None
+    if not ENVELOPE_BYTES < len(blob) < ENVELOPE_BYTES + page_size or blob[0] != _LEAD_LZ4:
+        return None
+    block = blob[ENVELOPE_BYTES:]
+    try:
+        page = decompress_lz4(block, page_size)
+    except DECODE_ERRORS as error:
+        raise PageCorrupt("The payload does not decode.") from error
+    digest = digest_of(page)
+    if len(page) != page_size or digest ^ _unpack_head(blob)[1] != mix:
+        raise PageCorrupt("The payload is not the page at this address.")
+    return block, digest

@@ -75,6 +75,7 @@ _ALL: Final = 1 << 32
 """More pages than a frame can count."""
 _unpack_header = HEADER.unpack_from
 _unpack_block_head = BLOCK_HEAD.unpack_from
+_unpack_length = Struct("<H").unpack_from
 
 
 class Frame(NamedTuple):
@@ -169,14 +170,12 @@ def _skip_blocks(body: Octets, position: int, count: int, page_size: int) -> int
     """The position behind `count` LZ4 pages; raises BadFrame at the one whose length is wrong or that is cut."""
     end = len(body)
     for _ in range(count):
-        # Of the head only the length is needed; a cut digest shows in `behind` as well as a cut block.
-        length = int.from_bytes(body[position : position + 2], "little")
-        behind = position + BLOCK_HEAD_BYTES + length
-        if behind > end:
+        start = position + BLOCK_HEAD_BYTES
+        if start > end or start + (length := _unpack_length(body, position)[0]) > end:
             raise _refuse(position, "the LZ4 block is cut")
         if not 0 < length < page_size:
             raise _refuse(position, f"the LZ4 block's length {length} is not between 1 and {page_size - 1}")
-        position = behind
+        position = start + length
     return position
 
 

@@ -55,11 +55,6 @@ class Parameters(BaseModel):
             accept_threshold_percent=settings.accept_threshold_percent,
         )
 
-    @property
-    def reopen_bytes(self) -> int:
-        """The total at or below which a closed pool opens again."""
-        return self.max_pool_bytes * self.accept_threshold_percent // 100
-
 
 def _describe_as_subset(schema: dict[str, Any]) -> None:
     # A field left out keeps its value: "default: null" would tell a client the contrary.
@@ -90,7 +85,3 @@ class ParametersPatch(BaseModel):
     def changes(self) -> dict[str, Any]:
         """The fields that were given, by name; the compressor as its word."""
         return self.model_dump(mode="json", exclude_none=True)
-
-    def apply_to(self, parameters: Parameters) -> Parameters:
-        """The tunables after this change."""
-        return Parameters.model_validate({**parameters.model_dump(), **self.changes()})

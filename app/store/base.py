@@ -8,9 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from app.page.classify import Kind
-from app.store.chunk import ChunkMap
-
 
 @dataclass(frozen=True, slots=True)
 class Counters:
@@ -76,19 +73,3 @@ class PolicyOutdated(Exception):
 
 class StoreFull(Exception):
     """Redis refused the change for lack of memory; nothing was changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPage:
-    """A page as the store gave it: its kind, and its blob unless it is zero."""
-
-    kind: Kind
-    blob: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredChunk:
-    """A chunk as the store gave it: its map, and the blobs of the pages asked for, None where there is none."""
-
-    chunk_map: ChunkMap
-    blobs: list[bytes | None]

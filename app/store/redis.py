@@ -39,11 +39,6 @@ def unpack_reclaims(field: bytes | None) -> Reclaims:
     return Reclaims(*map(int, _RECLAIMS.unpack(field))) if field else Reclaims()
 
 
-def pack_counters(counters: Counters) -> bytes:
-    """Encode counters as a stripe keeps them."""
-    return _COUNTERS.pack(counters.pages, counters.zero, counters.same, counters.raw, counters.bytes)
-
-
 class RedisStore:
     """The chunks of one pool."""
 

@@ -46,7 +46,7 @@ class FakePool:
 
     async def change_parameters(self, patch: ParametersPatch) -> Parameters:
         self._check()
-        self.parameters = patch.apply_to(self.parameters)
+        self.parameters = Parameters.model_validate({**self.parameters.model_dump(), **patch.changes()})
         return self.parameters
 
     async def numbers(self) -> PoolNumbers:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.page.classify import Kind
-from app.page.codec import ABSENT, CORRUPT, UNREADABLE_BLOB, ZERO_BLOB, Encoder
+from app.page.codec import ABSENT, CORRUPT, UNREADABLE_BLOB, ZERO_BLOB, Encoder, address_mix
 from app.page.frame_writer import FrameWriter
 from app.page.frames import FrameKind, parse
 from app.settings import CompressorName
@@ -47,7 +47,7 @@ def answer(*extents: tuple[int, list[bytes | None]], with_lz4: bool = False) -> 
 def golden_held(name: str) -> list[bytes | None]:
     """What must be held for the golden frame of this name."""
     at = GOLDEN_OFFSET
-    text = ENCODER.encode_block(TEXT_PAGE, LZ4_BLOCK, TEXT_DIGEST, TYPE, at).blob
+    _, text = ENCODER.envelop(TEXT_PAGE, TEXT_DIGEST ^ address_mix(TYPE, at), LZ4_BLOCK)
     return {
         "data": blobs(at, TEXT_PAGE, encoder=RAW),
         "zero": [ZERO_BLOB] * 2,
@@ -140,7 +140,7 @@ def test_a_block_as_long_as_a_page_goes_out_as_data() -> None:
     page = pages.incompressible()
     block = lz4.block.compress(page, store_size=False)
     assert len(block) >= PAGE_SIZE
-    blob = ENCODER.encode_block(page, block, xxhash.xxh3_64_intdigest(page), TYPE, 7).blob
+    _, blob = ENCODER.envelop(page, xxhash.xxh3_64_intdigest(page) ^ address_mix(TYPE, 7), block)
     (found,) = frames.read(answer((7, [blob]), with_lz4=True))
     assert (found.kind, found.pages) == (frames.FrameKind.DATA, (page,))
 
