@@ -20,8 +20,8 @@ _WHERE = ("HOST", "PORT", "UDS", "TLS_CERTIFICATE")
 """The settings that decide where a service listens."""
 
 TYPE_NUMBER = click.IntRange(0, (1 << 31) - 1)
-OFFSET = click.IntRange(0, (1 << 63) - 1)
-"""The service knows the page size, and with it the last offset; this is what fits a frame."""
+OFFSET = click.IntRange(0, (1 << 51) - 1)
+"""The last one of the smallest pages; what is past the last one of larger pages, the service refuses."""
 
 of_type = click.option("--type", "-t", "type_", type=TYPE_NUMBER, required=True, help="The type: an area of pages.")
 """The parameter `type_`."""
