@@ -89,7 +89,8 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
         if context is not None:
-            yield {}
+            async with authorization.tokens.watched():
+                yield {}
             return
         # Only a service that runs needs Redis and what speaks to it; `pagepool openapi` does not.
         from app.serve.door_context import DoorContext  # noqa: PLC0415

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
@@ -30,11 +31,21 @@ from app.telemetry_cells import BOUNDS_SECONDS, CELL_BYTES, CELL_COUNT, LOADS, L
 _REGION_BYTES = -(-CELL_COUNT * CELL_BYTES // 64) * 64  # whole cache lines: workers do not share any
 _LABELS_OF_BOUNDS = [*map(floatToGoString, BOUNDS_SECONDS), "+Inf"]
 OPENMETRICS_TYPE = "application/openmetrics-text"
+_NO_WEIGHT = re.compile(r"q=0(?:\.0*)?")
 
 
 def shared_bytes(workers: int) -> int:
     """Length of the file that `workers` workers count in."""
     return _REGION_BYTES * workers
+
+
+def _accepts_openmetrics(accept: str) -> bool:
+    """Whether an Accept header names it, and not to say that it is unwelcome (RFC 9110, 12.4.2)."""
+    for part in accept.lower().split(","):
+        media_type, *parameters = (text.strip() for text in part.split(";"))
+        if media_type == OPENMETRICS_TYPE:
+            return not any(_NO_WEIGHT.fullmatch(parameter) for parameter in parameters)
+    return False
 
 
 def _observer(cells: memoryview[float]) -> Callable[[int, float], None]:
@@ -129,7 +140,7 @@ class Telemetry:
             page_size: bytes in a page.
         """
         scrape = _Scrape(self.totals(), numbers, page_size)
-        if any(part.split(";")[0].strip().lower() == OPENMETRICS_TYPE for part in accept.split(",")):
+        if _accepts_openmetrics(accept):
             body: bytes = openmetrics.generate_latest(scrape)  # type: ignore[no-untyped-call]
             return body, openmetrics.CONTENT_TYPE_LATEST
         return generate_latest(scrape), CONTENT_TYPE_PLAIN_0_0_4

@@ -14,7 +14,7 @@ from app.machine import memory_bytes
 from app.pool.parameters import Parameters
 from app.pool.pool import Pool
 from app.pool.state import PoolState
-from app.serve.startup_refused import StartupRefused
+from app.serve.startup_refused import RedisAway, StartupRefused
 from app.serve.worker_context import WorkerContext
 from app.settings import Settings
 from app.store.deployment import nodes_of
@@ -24,12 +24,16 @@ from app.store.record import PoolMismatch, PoolRecord
 from app.store.redis import RedisStore
 from app.tasks import end
 from app.telemetry import Telemetry
+from app.telemetry_cells import REDIS_CONNECTIONS
 
 DEFAULT_SHARE_OF_MEMORY = 0.2
 """The limit of a pool on an embedded Redis, as zswap's max_pool_percent has it, unless the settings say another."""
 
 START_SECONDS = 3.0
 """How long Redis has to be reached at the start, at least: a machine that boots is busier than ever after."""
+
+RESTART_SECONDS = 0.2
+"""How long a worker that is started again waits for it, once it has tried: clients wait meanwhile."""
 
 TUNABLES = tuple(Parameters.model_fields)
 
@@ -55,14 +59,16 @@ class ProcessContext:
         worker = WorkerContext.from_environment()
         async with AsyncExitStack() as stack:
             nodes = await _nodes(settings, worker, stack)
-            telemetry = _telemetry(worker)
+            telemetry = telemetry_of(worker)
             stack.callback(telemetry.close)
             stack.push_async_callback(nodes.close)
+            _count_connections(nodes, telemetry)
             await nodes.start()
-            while not await nodes.wait_reachable(max(settings.redis_timeout, START_SECONDS)):
-                # A worker that is started again while Redis is away must not end a service that has worked before.
-                if worker is None or not worker.is_restart:
-                    raise StartupRefused(f"Redis cannot be reached: {nodes.last_error}")
+            is_restart = worker is not None and worker.is_restart
+            patience = RESTART_SECONDS if is_restart else max(settings.redis_timeout, START_SECONDS)
+            if not await nodes.wait_reachable(patience):
+                refusal = RedisAway if is_restart else StartupRefused
+                raise refusal(f"Redis cannot be reached: {nodes.last_error}")
             record = await _open_record(nodes, settings)
             store = RedisStore(nodes, record)
             if worker is None or worker.writes_tunables:
@@ -121,21 +127,36 @@ def _given_nodes(settings: Settings) -> Nodes:
         raise StartupRefused(said) from None
 
 
+def nodes_of_worker(settings: Settings, worker: WorkerContext) -> Nodes:
+    """The way of a worker of `pagepool serve` to Redis, not begun yet."""
+    if worker.redis_socket is not None:
+        return Nodes(Endpoint(path=str(worker.redis_socket)), settings)
+    return _given_nodes(settings)
+
+
 async def _nodes(settings: Settings, worker: WorkerContext | None, stack: AsyncExitStack) -> Nodes:
     if settings.redis_url is not None:
         return _given_nodes(settings)
     if worker is not None and worker.redis_socket is not None:
-        return Nodes(Endpoint(path=str(worker.redis_socket)), settings)
+        return nodes_of_worker(settings, worker)
     embedded = EmbeddedRedis(settings)
     await asyncio.to_thread(embedded.start)
     stack.push_async_callback(asyncio.to_thread, embedded.stop)
     return Nodes(Endpoint(path=str(embedded.socket_path)), settings)
 
 
-def _telemetry(worker: WorkerContext | None) -> Telemetry:
+def telemetry_of(worker: WorkerContext | None) -> Telemetry:
+    """Where a process counts: a worker, beside its fellows."""
     if worker is None:
         return Telemetry()
     return Telemetry(worker.telemetry_fd, worker.index, worker.workers)
+
+
+def _count_connections(nodes: Nodes, telemetry: Telemetry) -> None:
+    def count() -> None:
+        telemetry.cells[REDIS_CONNECTIONS] += 1
+
+    nodes.after_connecting.append(count)
 
 
 async def _open_record(nodes: Nodes, settings: Settings) -> PoolRecord:

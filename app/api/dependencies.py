@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ValidationError, WithJsonSchema
 from app.api.guards import check_json
 from app.api.limits import InFlight
 from app.errors import BadAddress, BadBody, BadParameter, RangeTooLarge
-from app.page.address import MAX_TYPE, parse_number
+from app.page.address import MAX_TYPE, check_type, parse_number
 from app.pool.numbers import Allocation, Cell, PoolNumbers, Readiness, Shrunk, TypeConfiguration, TypeNumbers
 from app.pool.parameters import Parameters, ParametersPatch
 from app.telemetry import Telemetry
@@ -259,6 +259,9 @@ def json_body(model: type[Model]) -> Callable[[Request], AsyncIterator[Model]]:
     """
 
     async def read(request: Request) -> AsyncIterator[Model]:
+        # FastAPI looks at a handler's own parameters last; the address comes first (contract 2.1).
+        if (text := request.path_params.get("type")) is not None:
+            check_type(parse_number(text, "type"))
         held = HeldJson(get_context(request).in_flight)
         try:
             value = parse_json(await read_json(request, held))

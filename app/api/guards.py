@@ -206,14 +206,15 @@ def _is_same_origin(origin: bytes, host: bytes) -> bool:
 
 
 def check_request(method: str, headers: Headers, http_version: str, allowed: AllowedHosts) -> None:
-    """Run the browser guards over a whole request.
+    """Run the guards over a whole request.
 
     Raises:
-        BadHeader: Host is missing, doubled or malformed.
+        BadHeader: Host is missing, doubled or malformed, or the body has a coding that nobody here undoes.
         Forbidden: Host is not the service's, or a foreign page sends an unsafe request.
     """
     hosts: list[bytes] = []
     origins: list[bytes] = []
+    codings: list[bytes] = []
     site: bytes | None = None
     for name, value in headers:
         if name == b"host":
@@ -222,8 +223,13 @@ def check_request(method: str, headers: Headers, http_version: str, allowed: All
             origins.append(value)
         elif name == b"sec-fetch-site":
             site = value if site is None else b"doubled"
+        elif name == b"transfer-encoding":
+            codings.append(value.lower())
     check_host(hosts, http_version, allowed)
     check_origin(method, hosts[0] if hosts else None, origins, site)
+    if codings and codings != [b"chunked"]:
+        # The server below takes the chunks apart, and leaves any other coding in the body.
+        raise BadHeader("Transfer-Encoding may only be chunked.")
 
 
 def check_json(content_types: Sequence[bytes], content_encodings: Sequence[bytes]) -> None:

@@ -24,7 +24,7 @@ from app.api.answer import Answer
 from app.api.page_calls import INSPECT
 from app.errors import InternalError, Overloaded, PagepoolError, RequestTimeout
 from app.serve.passing_on import InnerProtocol, stand_for
-from app.serve.request_head import STORES, fault_of_unfinished_head
+from app.serve.request_head import STORES, fault_of_unfinished_head, with_known_method
 from app.serve.taskless import TasklessRunner
 from app.telemetry_cells import CONNECTIONS, OVERLOADED, REQUESTS_IN_FLIGHT
 
@@ -254,7 +254,7 @@ class Door(asyncio.Protocol):
             stand_for(self._server_state, self, self._inner)
         self._phase = Phase.PASSED
         self._read_on()  # before the inner protocol has reasons of its own not to
-        data, self._buffer = self._buffer, b""
+        data, self._buffer = with_known_method(self._buffer), b""
         self._inner.data_received(data)
         return False
 

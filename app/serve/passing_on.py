@@ -122,6 +122,8 @@ class InnerProtocol(HttpToolsProtocol):
         if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > self._max_header_bytes:
             self._head_fault = HeadTooLarge("The request's head is too long.")
             raise self._head_fault
+        if self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False  # it would take that for its answer (RFC 9110, 10.1.1)
         super().on_headers_complete()
         self._unanswered += 1
 

@@ -49,7 +49,12 @@ STORES: Final = frozenset({STORE, STORE_FRAMES})
 _SAFE_METHODS: Final = frozenset({b"GET", b"HEAD"})
 _FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[!-~\x80-\xff][\t -~\x80-\xff]*)?)")
 _LENGTH: Final = re.compile(rb"0|[1-9][0-9]{0,17}")
-_NO_HEAD: Final = re.compile(rb"\A[^A-Z]|(?<!\r)\n|\0")
+_NO_HEAD: Final = re.compile(rb"\A[^!#$%&'*+\-.^_`|~0-9A-Za-z]|(?<!\r)\n|\0")
+_METHOD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) [!-~]+ HTTP/1\.[01]\r\n")
+_KNOWN_METHODS: Final = frozenset(
+    {b"GET", b"HEAD", b"PUT", b"POST", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"}
+)
+_METHOD_OF_NO_CALL: Final = b"PROPFIND"
 _DECLINED: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"trailer"})
 _SINGLE: Final = frozenset({b"host", b"content-length", b"content-type", b"content-encoding", b"authorization"})
 _REMEMBERED_BLOCKS: Final = 512
@@ -88,6 +93,17 @@ def fault_of_unfinished_head(buffer: bytes, max_bytes: int) -> PagepoolError | N
     if len(buffer) > max_bytes:
         return HeadTooLarge("The request's head is too long.")
     return None
+
+
+def with_known_method(buffer: bytes) -> bytes:
+    """What is passed on: httptools takes no request of a method that it does not know, which gets a 405 nevertheless.
+
+    So it goes as one that it knows, and that no call has.
+    """
+    match = _METHOD.match(buffer)
+    if match is None or match[1] in _KNOWN_METHODS:
+        return buffer
+    return _METHOD_OF_NO_CALL + buffer[match.end(1) :]
 
 
 class HeadReader:

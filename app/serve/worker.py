@@ -29,7 +29,7 @@ from uvicorn.importer import import_from_string
 from app.embedded import EmbeddedRedisError
 from app.serve.certificate import server_context
 from app.serve.passing_on import NO_KEEP_ALIVE_LIMIT_SECONDS
-from app.serve.startup_refused import StartupRefused
+from app.serve.startup_refused import RedisAway, StartupRefused
 from app.serve.tls_gate import TlsEntry
 from app.serve.worker_context import EXIT_REFUSED, READY_MARK, REFUSAL_BYTES, REFUSAL_MARK, WorkerContext
 from app.settings import Door, Settings
@@ -70,17 +70,37 @@ def main() -> int:
 
 
 def _serve(settings: Settings, context: WorkerContext) -> int:
-    application = _Application(_load(context.application)(settings))
-    config = uvicorn_config(settings, application)
-    server = _Server(config, context.ready_fd)
+    listeners = [socket.socket(fileno=fd) for fd in context.listen_fds]
+    while True:
+        application = _Application(_load(context.application)(settings))
+        server = _WorkerServer(uvicorn_config(settings, application), context.ready_fd)
+        try:
+            server.run(listeners)
+        except SystemExit:
+            # uvicorn's answer to a lifespan that failed; what the application raised says if trying again may help.
+            if isinstance(application.refusal, RedisAway):
+                if _stand_in(settings, context, [listener.dup() for listener in listeners]):
+                    continue
+                return 0
+            if application.refusal is not None:
+                raise application.refusal from None
+            return 1
+        return 0
+
+
+def _stand_in(settings: Settings, context: WorkerContext, listeners: list[socket.socket]) -> bool:
+    """Say that Redis is away until it is back; False: the worker is to end. The sockets are closed in the end."""
+    # Not before it is needed: an application that has nothing to do with Redis can be served as well.
+    from app.serve.stand_in import ContextAway, serve_until_reachable  # noqa: PLC0415
+    from app.wiring import nodes_of_worker, telemetry_of  # noqa: PLC0415
+
+    nodes, telemetry = nodes_of_worker(settings, context), telemetry_of(context)
     try:
-        server.run([socket.socket(fileno=fd) for fd in context.listen_fds])
-    except SystemExit:
-        # uvicorn's answer to a lifespan that failed; what the application raised says whether trying again may help.
-        if application.refusal is not None:
-            raise application.refusal from None
-        return 1
-    return 0
+        application = _load(context.application)(settings, context=ContextAway.of(settings, telemetry, nodes))
+        config = uvicorn_config(settings.model_copy(update={"door": Door.ASGI}), application)
+        return asyncio.run(serve_until_reachable(_Server(config), listeners, nodes))
+    finally:
+        telemetry.close()
 
 
 def uvicorn_config(settings: Settings, application: ASGI3Application) -> uvicorn.Config:
@@ -112,20 +132,7 @@ _GARBAGE_THRESHOLD: Final = 2000
 
 
 class _Server(uvicorn.Server):
-    """Says when it is ready, and leaves the process's exit status to `main`."""
-
-    def __init__(self, config: uvicorn.Config, ready_fd: int) -> None:
-        super().__init__(config)
-        self._ready_fd = ready_fd
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        # Extents make objects by the hundred, none of them garbage that reference counts do not find: at Python's own
-        # threshold a twentieth of their time went into looking.
-        gc.freeze()
-        gc.set_threshold(_GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
-        with contextlib.suppress(OSError):  # the supervisor has gone; the death pipe says so, too
-            os.write(self._ready_fd, READY_MARK)
+    """Leaves the process's exit status to `main`."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         entry: object = self.config.http_protocol_class
@@ -139,6 +146,23 @@ class _Server(uvicorn.Server):
         # uvicorn would raise SIGTERM again in the end, and a clean end would look like a kill.
         signal.signal(signal.SIGTERM, self.handle_exit)
         yield
+
+
+class _WorkerServer(_Server):
+    """Says when it is ready."""
+
+    def __init__(self, config: uvicorn.Config, ready_fd: int) -> None:
+        super().__init__(config)
+        self._ready_fd = ready_fd
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        # Extents make objects by the hundred, none of them garbage that reference counts do not find: at Python's own
+        # threshold a twentieth of their time went into looking.
+        gc.freeze()
+        gc.set_threshold(_GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
+        with contextlib.suppress(OSError):  # the supervisor has gone; the death pipe says so, too
+            os.write(self._ready_fd, READY_MARK)
 
 
 async def _end_goodbyes(entry: TlsEntry) -> None:
@@ -185,9 +209,9 @@ class _Application:
             raise
 
 
-def _load(name: str) -> Callable[[Settings], ASGI3Application]:
+def _load(name: str) -> Callable[..., ASGI3Application]:
     module, _, attribute = name.partition(":")
-    return cast("Callable[[Settings], ASGI3Application]", getattr(importlib.import_module(module), attribute))
+    return cast("Callable[..., ASGI3Application]", getattr(importlib.import_module(module), attribute))
 
 
 def _end_with_supervisor(death_fd: int) -> None:

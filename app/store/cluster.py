@@ -65,6 +65,7 @@ class ClusterNodes(Nodes):
         self._settings = settings
         self._timeout = settings.redis_timeout
         self.after_replies = []
+        self.after_connecting = []
         self.waits_for_replicas = settings.store_replicas > 0
         self._topology = Topology(seeds, settings.redis_timeout)
         self._links: dict[Address, Link] = {}
@@ -218,7 +219,8 @@ class ClusterNodes(Nodes):
     def _link_to(self, address: Address) -> Link:
         self._asked[address] = time.monotonic()
         if address not in self._links:
-            link = self._links[address] = Link(self._seed.at(*address), self._settings, self.after_replies)
+            callbacks = self.after_replies, self.after_connecting
+            link = self._links[address] = Link(self._seed.at(*address), self._settings, *callbacks)
             _keep(self._starts, asyncio.create_task(link.start(), name=f"redis {_text(address)}"))
         return self._links[address]
 

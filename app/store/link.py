@@ -17,10 +17,24 @@ from app.store.scripts import ALL
 class Link:
     """The pair of connections that this process holds to one node."""
 
-    def __init__(self, server: Server, settings: Settings, after_replies: Sequence[Callable[[], None]]) -> None:
-        """`after_replies` are called whenever the replies that have come together have all reached who waited."""
+    def __init__(
+        self,
+        server: Server,
+        settings: Settings,
+        after_replies: Sequence[Callable[[], None]],
+        after_connecting: Sequence[Callable[[], None]],
+    ) -> None:
+        """Prepare the pair.
+
+        Args:
+            server: how the node is reached.
+            settings: the service's.
+            after_replies: called whenever the replies that have come together have all reached who waited.
+            after_connecting: called whenever one of the two has been connected.
+        """
         self._server = server
         self._after_replies = after_replies
+        self._after_connecting = after_connecting
         self.loads = self._multiplexer("loads", settings)
         self.stores = self._multiplexer("stores", settings, replicas=settings.store_replicas)
 
@@ -33,6 +47,7 @@ class Link:
             scripts=[script.text for script in ALL],
             replicas=replicas,
             after_replies=self._after_replies,
+            after_connecting=self._after_connecting,
         )
 
     async def start(self) -> None:

@@ -66,6 +66,7 @@ class Multiplexer:
         scripts: Sequence[bytes],
         replicas: int = 0,
         after_replies: Sequence[Callable[[], None]] = (),
+        after_connecting: Sequence[Callable[[], None]] = (),
     ) -> None:
         self._server = server
         self._name = name
@@ -74,6 +75,7 @@ class Multiplexer:
         self._scripts = tuple(scripts)
         self._replicas = replicas
         self._after_replies = after_replies
+        self._after_connecting = after_connecting
         self._connection: Connection | None = None
         self._connected = asyncio.Event()
         self._doomed: tuple[int, bytes, Any] | None = None
@@ -321,6 +323,8 @@ class Multiplexer:
             raise BackendUnavailable("the connection was lost at once")
         self._connection = connection
         self._connected.set()
+        for act in self._after_connecting:
+            act()
 
     @staticmethod
     async def _has_transactions(connection: Connection) -> bool:

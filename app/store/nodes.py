@@ -35,9 +35,11 @@ class Nodes:
     def __init__(self, server: Server, settings: Settings) -> None:
         self.after_replies: list[Callable[[], None]] = []
         """What is to be done whenever replies have come: once for all that came together."""
+        self.after_connecting: list[Callable[[], None]] = []
+        """What is to be done whenever a connection has been made."""
         self.waits_for_replicas = settings.store_replicas > 0
         """Whether stores leave in batches, each after the replicas have the one before."""
-        self._link = Link(server, settings, self.after_replies)
+        self._link = Link(server, settings, self.after_replies, self.after_connecting)
         self._reconnected_at = 0.0
 
     async def start(self) -> None:

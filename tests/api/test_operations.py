@@ -167,6 +167,9 @@ def test_metrics_in_openmetrics_if_asked(api: Api) -> None:
     response = api.get("/metrics", headers={"accept": accept})
     assert response.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
     assert {family.name for family in parse_openmetrics(response.text)} >= {"pagepool_stores", "pagepool_pool_bytes"}
+    for unwelcome in ("application/openmetrics-text;q=0, text/plain", "application/openmetrics-text; q=0.000", "*/*"):
+        response = api.get("/metrics", headers={"accept": unwelcome})
+        assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
 
 
 def test_requests_are_observed_by_operation_and_status(api: Api) -> None:

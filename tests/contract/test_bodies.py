@@ -188,6 +188,27 @@ def test_expect_100_continue_of_a_store_that_is_refused(area: Area, lines: tuple
         check_problem(raw.read(), status, None, "kept")
 
 
+@pytest.mark.combination("door", "two-workers", "cluster")
+def test_expect_100_continue_of_http_1_0(area: Area) -> None:
+    """A client of HTTP/1.0 would take a 100 for its answer, so it gets none (RFC 9110, 10.1.1)."""
+    wire = head(area, OCTETS, "Content-Length: 4096", "Expect: 100-continue").replace(b"HTTP/1.1", b"HTTP/1.0", 1)
+    with area.service.raw() as raw:
+        raw.send(wire)
+        assert raw.is_quiet()
+        raw.send(PAGE)
+        assert raw.read("PUT").status == 204
+
+
+@pytest.mark.parametrize("codings", [("gzip, chunked",), ("gzip", "chunked"), ("x, chunked",), ("chunked, chunked",)])
+def test_transfer_codings_are_refused(area: Area, codings: tuple[str, ...]) -> None:
+    """Nobody here undoes another one than chunked: what would be stored is not the page."""
+    area.store(1, PAGE)
+    with area.service.raw() as raw:
+        raw.send(head(area, OCTETS, *(f"Transfer-Encoding: {coding}" for coding in codings)) + chunked(bytes(4096)))
+        check_problem(raw.read(), 400)
+    assert area.load(1) == PAGE
+
+
 def test_an_unknown_expectation(area: Area) -> None:
     """An expectation that cannot be met is 417, or is ignored; never a hang."""
     with area.service.raw() as raw:

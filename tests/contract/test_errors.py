@@ -69,6 +69,22 @@ def test_an_unknown_method(area: Area) -> None:
     assert area.load(1) == PAGE
 
 
+@pytest.mark.combination("door", "two-workers", "cluster")
+@pytest.mark.parametrize("method", ["BREW", "get", "M-SEARCH", "X"])
+def test_an_unknown_method_is_405(area: Area, method: str) -> None:
+    """Behind the protocol door (stock uvicorn takes it for no HTTP), and the connection goes on."""
+    area.store(1, PAGE)
+    with area.service.raw() as raw:
+        for index in range(2):
+            raw.send(request(method, area.url(1), PAGE if index else None, "X-Request-ID: mine"))
+            answer = raw.read()
+            check_problem(answer, 405, "method_not_allowed")
+            assert {"GET", "PUT"} <= set((answer.header("allow") or "").split(", "))
+            assert answer.header("x-request-id") == "mine"
+        raw.send(request("GET", area.url(1)))
+        assert raw.read().body == PAGE
+
+
 @pytest.mark.smoke
 def test_request_id_is_echoed(area: Area) -> None:
     """Every response bears X-Request-ID: the client's own if it sent a sane one."""
@@ -144,6 +160,18 @@ def test_address_is_checked_before_the_media_type(area: Area) -> None:
     """Order of checks: 422 address before 415."""
     response = area.client.put(f"/v1/pages/{area.type}/01", content=PAGE, headers={"Content-Type": "text/plain"})
     check_problem(response, 422, "bad_address", "kept")
+
+
+def test_address_is_checked_before_the_media_type_of_json(client) -> None:
+    """The order is that of the calls with pages."""
+    for method, path in (
+        ("POST", "/v1/pages/2147483648/zero"),
+        ("POST", "/v1/pages/a/invalidate"),
+        ("POST", "/v1/frames/x/load"),
+        ("PUT", "/v1/types/01"),
+        ("POST", "/v1/types/x/shrink"),
+    ):
+        check_problem(client.request(method, path, content=b"{}"), 422, "bad_address")
 
 
 @pytest.mark.smoke

@@ -133,6 +133,11 @@ def test_prometheus_text(service) -> None:
 
 
 @pytest.mark.smoke
+def test_connections_to_redis_are_counted(service) -> None:
+    """At least the two that each worker begins with."""
+    assert service.metrics().value("pagepool_redis_connections_total") >= 2
+
+
 def test_open_metrics(service) -> None:
     """/metrics is OpenMetrics if asked."""
     response = service.client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})

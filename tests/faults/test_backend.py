@@ -201,20 +201,41 @@ def _put(service: Service, type_: int, body: bytes) -> tuple[int, float]:
 
 
 @pytest.mark.soak
-def test_the_only_worker_dies_while_redis_is_away(start_service: Starter, start_redis: RedisStarter) -> None:
-    """A worker that is started again while Redis is away does not end the service: it works again once Redis does."""
+def _only_worker(service: Service) -> int:
+    [worker] = [pid for pid in children_of(service.pid) if "app.serve.worker" in command_of(pid)]
+    return worker
+
+
+@pytest.mark.parametrize("how", ["hangs", "is gone"])
+def test_the_only_worker_dies_while_redis_is_away(start_service: Starter, start_redis: RedisStarter, how: str) -> None:
+    """A worker that is started again while Redis is away answers that it is, and works again once Redis does."""
     backend = start_redis(appendonly="yes", appendfsync="always")
     area = Area(start_service(redis_url=backend.url, **SETTINGS), 1)
     area.store(0, RAW[0])
-    backend.pause()
+    if how == "hangs":
+        backend.pause()
+    else:
+        backend.kill()
     try:
-        [worker] = [pid for pid in children_of(area.service.pid) if "app.serve.worker" in command_of(pid)]
-        os.kill(worker, signal.SIGKILL)
-        time.sleep(TIMEOUT_SECONDS * 5)
+        for _ in range(2):  # also one that stands in for a worker is started again
+            os.kill(_only_worker(area.service), signal.SIGKILL)
+            with area.service.new_client() as client:
+                assert client.get("/livez").status_code == 200  # it waits until the new worker accepts
+                metrics = client.get("/metrics")
+                assert metrics.status_code == 200
+                assert "pagepool_redis_up 0.0" in metrics.text
+                for path in ("/readyz", "/v1/pool", area.url(0), area.image):
+                    check_problem(client.get(path), 503, "backend_unavailable")
+                stored = client.put(area.url(0), content=RAW[1], headers=OCTETS)
+                check_problem(stored, 503, "backend_unavailable", "unknown")
+                check_problem(client.get("/v1/pages/x/0"), 422, "bad_address")
         assert area.service.process is not None
         assert area.service.process.poll() is None, area.service.log_text()[-1000:]
     finally:
-        backend.resume()
+        if how == "hangs":
+            backend.resume()
+        else:
+            backend.start()
 
     def is_back() -> bool:
         try:
@@ -224,6 +245,19 @@ def test_the_only_worker_dies_while_redis_is_away(start_service: Starter, start_
 
     until(is_back, 15, "work resumes")
     assert area.load(0) == RAW[0]
+
+
+def test_the_service_ends_while_a_worker_stands_in(start_service: Starter, start_redis: RedisStarter) -> None:
+    """SIGTERM ends a service in order whose only worker waits for Redis."""
+    backend = start_redis()
+    service = start_service(redis_url=backend.url, **SETTINGS)
+    backend.kill()
+    os.kill(_only_worker(service), signal.SIGKILL)
+    with service.new_client() as client:
+        assert client.get("/livez").status_code == 200
+    assert service.process is not None
+    service.process.terminate()
+    assert service.process.wait(30) == 0
 
 
 @pytest.mark.soak

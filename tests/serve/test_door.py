@@ -213,7 +213,7 @@ def test_many_requests_for_uvicorn_wait_outside() -> None:
     [
         b"GET / HTTP/1.1\nHost: localhost\n\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"get /v1/pool",
+        b'{"offset": 1}',
         b"\0",
         b"GET / HTTP/1.1\r\nX: \0",
         b"GET / HTTP/1.1\r\nX: 1\nY",
