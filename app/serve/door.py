@@ -40,6 +40,8 @@ _JOINED_BYTES: Final = 64 << 10
 _MOST_AT_ONCE_BYTES: Final = 64 << 10
 """A piece of a body from this size on, but for the one behind the head, is the last that is read in its tick: uvloop
 would read on as long as there is more, 8 MB and a millisecond, while small requests wait."""
+LINGER_SECONDS: Final = 5.0
+"""How long a client may go on sending what was refused, before its connection is reset after all."""
 _READ_AHEAD_BYTES: Final = 256 << 10
 """What a client may send ahead of its answers before it is no longer read from."""
 
@@ -51,6 +53,7 @@ class Phase(Enum):
     BODY = "the rest of a request's body"
     CALL = "the page core"
     PASSED = "uvicorn"
+    LINGER = "the end of a body that nobody wants"
 
 
 class Door(asyncio.Protocol):
@@ -93,7 +96,7 @@ class Door(asyncio.Protocol):
         self._due = self._loop.time() + self._context.limits.header
         self._timer = self._loop.call_later(self._context.limits.tick, self._check_time)
         if len(self._server_state.connections) > self._context.max_connections:
-            self._refuse(Overloaded("The service holds as many connections as it may."))
+            self.refuse(Overloaded("The service holds as many connections as it may."))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
         """The client has gone, or was sent away."""
@@ -121,6 +124,8 @@ class Door(asyncio.Protocol):
                 return
             phase = self._phase = Phase.HEAD
             self._due = _NEVER
+        elif phase is Phase.LINGER:
+            return
         self._buffer = self._buffer + data if self._buffer else data
         if phase is Phase.HEAD and not self._write_paused:
             self._advance()
@@ -154,7 +159,7 @@ class Door(asyncio.Protocol):
         self.is_closing = True
         if self._phase is Phase.PASSED and self._inner is not None:
             self._inner.shutdown()
-        elif self._phase is Phase.HEAD:
+        elif self._phase in {Phase.HEAD, Phase.LINGER}:
             self._transport.close()
 
     # Requests
@@ -217,7 +222,7 @@ class Door(asyncio.Protocol):
             return bool(rest)
         fault = fault_of_unfinished_head(rest, self._context.max_header_bytes)
         if fault is not None:
-            self._refuse(fault)
+            self.refuse(fault)
         self._due = min(self._due, self._loop.time() + self._context.limits.header)
         return False
 
@@ -249,7 +254,7 @@ class Door(asyncio.Protocol):
         if self._inner is None:
             of_server = (self._config, self._server_state, self._app_state, self._loop)
             limits, most = self._context.limits, self._context.max_header_bytes
-            self._inner = InnerProtocol(*of_server, limits=limits, max_header_bytes=most, refuse=self._refuse)
+            self._inner = InnerProtocol(*of_server, limits=limits, max_header_bytes=most, outer=self)
             self._inner.connection_made(self._transport)
             stand_for(self._server_state, self, self._inner)
         self._phase = Phase.PASSED
@@ -305,7 +310,7 @@ class Door(asyncio.Protocol):
             self._context.leave(self._held, self._token)
             self._held = None
 
-    def _refuse(self, error: PagepoolError) -> None:
+    def refuse(self, error: PagepoolError) -> None:
         """Answer something that is no request, or a connection too many, and close."""
         request_id = self._context.request_ids.choose(None)
         _, head, body = self._context.render_problem(
@@ -314,6 +319,21 @@ class Door(asyncio.Protocol):
         self._transport.write(head + body)
         self.is_closing = True
         self._transport.close()
+
+    def linger(self) -> bool:
+        """Go on reading for a while behind an answer that came before the end of its request's body.
+
+        To close at once would reset the connection, and a client that sends all before it reads would never see the
+        answer (RFC 9112, 9.6). Over TLS, which has no half of a connection, that is how it is.
+        """
+        transport = self._transport
+        if self._inner is None or not self._inner.is_in_body or transport.is_closing() or not transport.can_write_eof():
+            return False
+        self._phase = Phase.LINGER
+        self._due = self._loop.time() + LINGER_SECONDS
+        transport.write_eof()
+        transport.resume_reading()
+        return True
 
     # Time
 
@@ -332,7 +352,7 @@ class Door(asyncio.Protocol):
             self._body = []
             self._finish_with(RequestTimeout("The body made no progress."))
         elif self._buffer:
-            self._refuse(RequestTimeout("The request's head made no progress."))
+            self.refuse(RequestTimeout("The request's head made no progress."))
         else:
             self._transport.close()
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.config import Config
@@ -30,6 +30,38 @@ _PIECE_BYTES: Final = 8192
 """Bytes parsed at once: each request that begins in them costs a few KiB before it can be held back."""
 
 
+class Outer(Protocol):
+    """What the inner protocol asks of the door."""
+
+    def refuse(self, error: PagepoolError) -> None:
+        """Answer something that is no request, and close."""
+
+    def linger(self) -> bool:
+        """Close the connection a little later; False: it is to be closed at once."""
+
+
+class _LingeringTransport:
+    """The connection's transport; the door decides how it is closed."""
+
+    def __init__(self, transport: asyncio.Transport, linger: Callable[[], bool]) -> None:
+        self._transport = transport
+        self._linger = linger
+        self._lingers = False
+
+    def close(self) -> None:
+        """Close it, or let the door do so a little later."""
+        self._lingers = self._lingers or self._linger()
+        if not self._lingers:
+            self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether nothing more is to be written."""
+        return self._lingers or self._transport.is_closing()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class InnerProtocol(HttpToolsProtocol):
     """uvicorn's protocol, with bounds, and refusals in the form of all other errors."""
 
@@ -41,13 +73,13 @@ class InnerProtocol(HttpToolsProtocol):
         loop: asyncio.AbstractEventLoop,
         limits: TimeLimits,
         max_header_bytes: int,
-        refuse: Callable[[PagepoolError], None],
+        outer: Outer,
     ) -> None:
-        """`refuse` answers something that is no request, and closes."""
+        """The first four as uvicorn gives them; then the bounds, and the door."""
         super().__init__(config, server_state, app_state, loop)
         self._limits = limits
         self._max_header_bytes = max_header_bytes
-        self._refuse = refuse
+        self._outer = outer
         self._unparsed = b""
         self._unanswered = 0
         self._is_in_message = False
@@ -59,6 +91,10 @@ class InnerProtocol(HttpToolsProtocol):
         self._refusal: PagepoolError | None = None
 
     # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """The door hands the connection over."""
+        super().connection_made(cast("asyncio.Transport", _LingeringTransport(transport, self._outer.linger)))
 
     def data_received(self, data: bytes) -> None:
         """Take more bytes, which may begin and end any number of requests."""
@@ -103,9 +139,9 @@ class InnerProtocol(HttpToolsProtocol):
             elif self.cycle.response_started:
                 self.transport.close()
             else:
-                self._refuse(error)
+                self._outer.refuse(error)
         elif not self._unanswered:
-            self._refuse(error)
+            self._outer.refuse(error)
 
     # Callbacks of the parser, and of the answers
 
@@ -152,7 +188,7 @@ class InnerProtocol(HttpToolsProtocol):
         if self._unparsed:
             self._parse()
         if self._refusal is not None and not self._unanswered:
-            self._refuse(self._refusal)
+            self._outer.refuse(self._refusal)
 
     # For the door
 
@@ -162,10 +198,15 @@ class InnerProtocol(HttpToolsProtocol):
         return not (self._unanswered or self._is_in_message or self._unparsed or self._refusal)
 
     @property
+    def is_in_body(self) -> bool:
+        """Whether the client is in the midst of sending a body."""
+        return self._is_in_message and not self._is_in_head
+
+    @property
     def due(self) -> float:
         """When the client will have made it wait for too long."""
         limits = self._limits
-        if self._is_in_message and not self._is_in_head:
+        if self.is_in_body:
             # While it is being worked on the application gives up first, with a 408.
             patience = limits.progress + (limits.tick if self._unanswered else 0.0)
             return _NEVER if self.flow.read_paused else self._last_data + patience
@@ -178,7 +219,7 @@ class InnerProtocol(HttpToolsProtocol):
     def be_late(self, error: PagepoolError) -> None:
         """The client has made it wait for too long."""
         if self._is_in_head:
-            self._refuse(error)
+            self._outer.refuse(error)
         elif self._unanswered:
             self.transport.abort()
         else:

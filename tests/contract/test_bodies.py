@@ -152,6 +152,21 @@ def test_too_large_by_counting(area: Area) -> None:
     assert area.load(1) == OTHER
 
 
+@pytest.mark.combination("door", "two-workers", "cluster")
+@pytest.mark.parametrize("count", [513, 3000, 20_000])
+def test_too_large_for_a_client_that_sends_before_it_reads(area: Area, count: int) -> None:
+    """It sees the refusal, not a reset connection, though it sends all of its body first."""
+    with area.service.raw() as raw:
+        assert raw.send_while_taken(head(area, OCTETS, f"Content-Length: {count * 4096}"))
+        piece = bytes(1 << 20)
+        for left in range(count * 4096, 0, -len(piece)):
+            assert raw.send_while_taken(piece[:left])
+        answer = raw.read()
+        check_problem(answer, 413, "extent_too_large", "kept")
+        assert answer.says_close
+        assert raw.is_closed()
+
+
 def test_exactly_the_limit_chunked(area: Area) -> None:
     """A chunked body of exactly max_extent_pages pages is taken."""
     body = b"".join(pages.mixed(512, seed=9))

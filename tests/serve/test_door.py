@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from app.serve import door as door_module
 from app.serve.door import Door
 from tests.harness.raw_http import request
 from tests.serve.open_door import PAGE, Client, opened, run
@@ -362,6 +363,28 @@ def test_a_body_for_uvicorn_without_progress() -> None:
                 client = await door.client()
                 await client.send(b"PUT %b HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12" % path.encode())
                 assert (await client.rest()).count(b"HTTP/1.1 ") == (path == "/early")
+
+    run(story)
+
+
+def test_who_goes_on_sending_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind an answer that came early the rest of the body is read for a while, and not for ever."""
+    monkeypatch.setattr(door_module, "LINGER_SECONDS", 0.3)
+
+    async def send_until_cut_off(client: Client) -> None:
+        while True:
+            await client.send(bytes(10))
+            await asyncio.sleep(0.01)
+
+    async def story() -> None:
+        async with opened(**QUICK) as door:
+            client = await door.client()
+            await client.send(
+                b"PUT /early HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 9999999\r\n\r\n12"
+            )
+            assert (await client.rest()).count(b"HTTP/1.1 ") == 1
+            with pytest.raises(ConnectionError):
+                await send_until_cut_off(client)
 
     run(story)
 
