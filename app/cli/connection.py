@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -51,9 +50,6 @@ def open_client(url: str | None, token_file: Path | None, *, patient: bool = Fal
     A `patient` one repeats what may be repeated; that there is a service at all is asked for once, so that a wrong
     address is told at once.
     """
-    # httpx imports its own command line, and Rich with it, unless that is missing: a third of this command's start.
-    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
-
     from pagepool_client import NO_RETRIES, Client, Retries  # noqa: PLC0415
 
     if token_file is None:

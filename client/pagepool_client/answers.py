@@ -5,15 +5,23 @@ from __future__ import annotations
 import email.utils
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
-import httpx
 from xxhash import xxh3_64_hexdigest
 
 from pagepool_client.errors import BrokenAnswer, PagepoolError, problem_class
 from pagepool_client.frames import Extent, Frame, FrameKind, PageCounts, merge_extents
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: a status, headers by their names in lower case, and the whole body."""
+
+    status_code: int
+    headers: Mapping[str, str]
+    content: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +125,7 @@ def etag_of(page: bytes | bytearray | memoryview) -> str:
     return f'"{xxh3_64_hexdigest(page)}"'
 
 
-def error_of(answer: httpx.Response) -> PagepoolError:
+def error_of(answer: Answer) -> PagepoolError:
     """The error that an answer tells of."""
     members: dict[str, Any] = {}
     if answer.headers.get("content-type", "").partition(";")[0].strip() in {
@@ -151,7 +159,7 @@ def _seconds(retry_after: str | None) -> float | None:
         return None
 
 
-def read_page(answer: httpx.Response) -> bytes:
+def read_page(answer: Answer) -> bytes:
     """A single page, which its ETag vouches for."""
     page = answer.content
     etag = answer.headers.get("etag")
@@ -160,18 +168,18 @@ def read_page(answer: httpx.Response) -> bytes:
     return page
 
 
-def read_page_head(answer: httpx.Response) -> PageHead:
+def read_page_head(answer: Answer) -> PageHead:
     """What the headers say of a single page."""
     headers = answer.headers
     return PageHead(headers.get("page-kind", ""), headers.get("etag"), int(headers.get("page-stored-length", 0)))
 
 
-def read_stored(answer: httpx.Response) -> Stored:
+def read_stored(answer: Answer) -> Stored:
     """What a store was answered with."""
     return Stored(PageCounts.parse(answer.headers.get("page-counts", "")), answer.headers.get("etag"))
 
 
-def read_object(answer: httpx.Response) -> dict[str, Any]:
+def read_object(answer: Answer) -> dict[str, Any]:
     """A JSON object."""
     try:
         document = json.loads(answer.content)
@@ -182,11 +190,11 @@ def read_object(answer: httpx.Response) -> dict[str, Any]:
     return cast("dict[str, Any]", document)
 
 
-def read_object_or_nothing(answer: httpx.Response) -> dict[str, Any]:
+def read_object_or_nothing(answer: Answer) -> dict[str, Any]:
     """A JSON object; an empty one where no body came."""
     return read_object(answer) if answer.content else {}
 
 
-def read_count(answer: httpx.Response, name: str) -> int:
+def read_count(answer: Answer, name: str) -> int:
     """The one number of a JSON object."""
     return int(read_object(answer)[name])

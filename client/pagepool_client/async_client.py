@@ -15,9 +15,10 @@ from pagepool_client.answers import Allocation, Cell, Layout, LoadedFrames, Page
 from pagepool_client.calls import Call, Missing
 from pagepool_client.client import Client, Progress
 from pagepool_client.errors import PagepoolError
-from pagepool_client.exchange import Address, no_answer, read_answer, request_options
+from pagepool_client.exchange import Address, read_answer
 from pagepool_client.exporting import ExportSummary
 from pagepool_client.frames import Buffer, Extent, encode_pages
+from pagepool_client.httpx_way import answer_of, no_answer, request_arguments
 from pagepool_client.importing import ImportSummary
 from pagepool_client.retries import Retries
 
@@ -84,9 +85,8 @@ class AsyncClient:
         attempt = 1
         while True:
             try:
-                return read_answer(
-                    call, await self._http.request(**request_options(call, self._address, self._headers))
-                )
+                answer = await self._http.request(**request_arguments(call, self._address, self._headers))
+                return read_answer(call, answer_of(answer))
             except httpx.TransportError as cause:
                 error: PagepoolError = no_answer(cause, self._address)
                 error.__cause__ = cause

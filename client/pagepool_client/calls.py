@@ -9,11 +9,11 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Generic, Literal, TypeVar
-
-import httpx
+from urllib.parse import urlencode
 
 from pagepool_client.answers import (
     Allocation,
+    Answer,
     Cell,
     Layout,
     LoadedFrames,
@@ -48,12 +48,17 @@ class Call(Generic[T]):
 
     method: str
     path: str
-    parse: Callable[[httpx.Response], T]
+    parse: Callable[[Answer], T]
     params: Mapping[str, str | int] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes | None = None
     accepted: frozenset[int] = frozenset({_OK, _NO_CONTENT})
     repeat: Repeat = Repeat.HARMLESS
+
+    @property
+    def target(self) -> str:
+        """Path and query."""
+        return f"{self.path}?{urlencode(self.params)}" if self.params else self.path
 
 
 # Single pages and extents
@@ -81,7 +86,7 @@ def load_extent(type_: int, offset: int, count: int, missing: Missing) -> Call[b
     if missing == "zero":
         params["missing"] = "zero"
 
-    def parse(answer: httpx.Response) -> bytes:
+    def parse(answer: Answer) -> bytes:
         if not answer.content or len(answer.content) % count:
             raise BrokenAnswer(f"{len(answer.content)} bytes came for {count} pages.")
         return answer.content
@@ -92,7 +97,7 @@ def load_extent(type_: int, offset: int, count: int, missing: Missing) -> Call[b
 def head(type_: int, offset: int) -> Call[PageHead]:
     """HEAD one page."""
 
-    def parse(answer: httpx.Response) -> PageHead:
+    def parse(answer: Answer) -> PageHead:
         if answer.status_code == _NOT_FOUND:  # an answer to HEAD has no body that could say more
             raise PageMissing(_NOT_FOUND, {"code": "page_missing", "title": "Page missing", "missing": [[offset, 1]]})
         return read_page_head(answer)
@@ -117,7 +122,7 @@ def invalidate(type_: int, offset: int, count: int, if_match: str | None) -> Cal
     """DELETE one page or an extent; the number of pages that were there."""
     headers = _preconditions(if_match, None)
 
-    def parse(answer: httpx.Response) -> int:
+    def parse(answer: Answer) -> int:
         if answer.status_code == _NOT_FOUND:
             error = error_of(answer)
             if not isinstance(error, PageMissing):
@@ -171,7 +176,7 @@ def fetch_frames(type_: int, offset: int, count: int, *, lz4: bool) -> Call[byte
 def load_frames(type_: int, offset: int, count: int, page_size: int, *, lz4: bool) -> Call[LoadedFrames]:
     """GET an extent in frames."""
 
-    def parse(answer: httpx.Response) -> LoadedFrames:
+    def parse(answer: Answer) -> LoadedFrames:
         body = answer.content
         return LoadedFrames(decode_answer(body, page_size, [(offset, count)]), page_size, len(body))
 
@@ -182,7 +187,7 @@ def load_many(type_: int, extents: Iterable[Extent], page_size: int, *, lz4: boo
     """POST …/load: scattered extents in one answer."""
     asked = merge_extents(extents)
 
-    def parse(answer: httpx.Response) -> LoadedFrames:
+    def parse(answer: Answer) -> LoadedFrames:
         body = answer.content
         return LoadedFrames(decode_answer(body, page_size, asked), page_size, len(body))
 
@@ -233,7 +238,7 @@ def change_parameters(changes: Mapping[str, Any]) -> Call[dict[str, Any]]:
 def layout() -> Call[Layout]:
     """GET what is fixed in the pool."""
 
-    def parse(answer: httpx.Response) -> Layout:
+    def parse(answer: Answer) -> Layout:
         pool = read_object(answer)
         try:
             return Layout(int(pool["page_size"]), int(pool["max_extent_pages"]))
@@ -246,7 +251,7 @@ def layout() -> Call[Layout]:
 def allocation(type_: int, from_: int, count: int) -> Call[Allocation]:
     """GET a piece of the allocation map."""
 
-    def parse(answer: httpx.Response) -> Allocation:
+    def parse(answer: Answer) -> Allocation:
         document = read_object(answer)
         runs = tuple(Run(run["offset"], run["count"], run["state"]) for run in document["extents"])
         until = int(document["until"])
@@ -261,7 +266,7 @@ def cell_map(type_: int, from_: int, count: int, cells: int) -> Call[list[Cell]]
     """GET the page map."""
     names = [member.name for member in fields(Cell)]
 
-    def parse(answer: httpx.Response) -> list[Cell]:
+    def parse(answer: Answer) -> list[Cell]:
         return [Cell(**{name: cell[name] for name in names}) for cell in read_object(answer)["cells"]]
 
     return Call("GET", f"/v1/types/{type_}/map", parse, {"from": from_, "count": count, "cells": cells})
@@ -269,7 +274,7 @@ def cell_map(type_: int, from_: int, count: int, cells: int) -> Call[list[Cell]]
 
 def metrics() -> Call[str]:
     """GET the Prometheus text."""
-    return Call("GET", "/metrics", lambda answer: answer.text)
+    return Call("GET", "/metrics", lambda answer: answer.content.decode())
 
 
 # Pieces of requests
@@ -296,7 +301,7 @@ def _json_call(
     method: str,
     path: str,
     document: Any,
-    parse: Callable[[httpx.Response], T],
+    parse: Callable[[Answer], T],
     *,
     params: Mapping[str, str | int] | None = None,
     repeat: Repeat = Repeat.IF_REFUSED,

@@ -6,20 +6,23 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
-from typing import Any, BinaryIO, Self, TypeVar
-
-import httpx
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar
 
 from pagepool_client import calls
 from pagepool_client.answers import Allocation, Cell, Layout, LoadedFrames, PageHead, Run, Stored
 from pagepool_client.calls import Call, Missing
 from pagepool_client.errors import PagepoolError
-from pagepool_client.exchange import Address, no_answer, read_answer, request_options
+from pagepool_client.exchange import Address, read_answer
 from pagepool_client.exporting import ExportSummary, export_pages
 from pagepool_client.frames import Buffer, Extent, encode_pages
 from pagepool_client.importing import ImportSummary, import_pages
 from pagepool_client.retries import Retries
 from pagepool_client.transport import SocketTransport
+
+if TYPE_CHECKING:
+    import httpx
+
+    from pagepool_client.httpx_way import HttpxTransport
 
 T = TypeVar("T")
 Progress = Callable[[int, int | None], None]
@@ -57,10 +60,15 @@ class Client:
         self._sleep = sleep
         self._layout: Layout | None = None
         self._headers = self.address.headers(token)
-        self._timeouts = httpx.Timeout(timeout).as_dict()
-        self._transport = transport or SocketTransport(
-            uds=self.address.uds, ssl_context=ssl_context, max_connections=max_connections
-        )
+        self._transport: SocketTransport | HttpxTransport
+        if transport is None:
+            self._transport = SocketTransport(
+                self.address, timeout=timeout, ssl_context=ssl_context, max_connections=max_connections
+            )
+        else:
+            from pagepool_client.httpx_way import HttpxTransport  # noqa: PLC0415 - see there
+
+            self._transport = HttpxTransport(transport, self.address, timeout)
 
     def __repr__(self) -> str:
         return f"Client({str(self.address)!r})"
@@ -80,10 +88,10 @@ class Client:
         attempt = 1
         while True:
             try:
-                return read_answer(call, self._exchange(call))
-            except httpx.TransportError as cause:
-                error: PagepoolError = no_answer(cause, self.address)
-                error.__cause__ = cause
+                answer = self._transport.exchange(
+                    call.method, call.target, {**self._headers, **call.headers}, call.content
+                )
+                return read_answer(call, answer)
             except PagepoolError as problem:
                 error = problem
             wait = self.retries.wait_after(error, attempt, call.repeat)
@@ -91,21 +99,6 @@ class Client:
                 raise error
             self._sleep(wait)
             attempt += 1
-
-    def _exchange(self, call: Call[Any]) -> httpx.Response:
-        """One request and its whole answer.
-
-        Past httpx.Client: its redirects, cookies and authentication took a third of the client's time for a page.
-        """
-        options = request_options(call, self.address, self._headers)
-        request = httpx.Request(**options, extensions={"timeout": self._timeouts})
-        answer = self._transport.handle_request(request)
-        try:
-            answer.read()
-        finally:
-            answer.close()
-        answer.request = request
-        return answer
 
     @property
     def layout(self) -> Layout:

@@ -1,21 +1,23 @@
-"""Between a call and httpx: where the service is, what a request bears, and what came of it."""
+"""Around a call, whatever carries it: where the service is, what a request bears, and what came of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
+from urllib.parse import quote, urlsplit
 
-import httpx
-
-from pagepool_client.answers import error_of
+from pagepool_client.answers import Answer, error_of
 from pagepool_client.calls import Call
 from pagepool_client.errors import AnswerTimedOut, BrokenAnswer, NoAnswer, NotReachable
 from pagepool_client.version import __version__
 
 T = TypeVar("T")
 
-_LAST_PORT = 65535
+_PORTS = {"http": 80, "https": 443}
+_NO_URL = re.compile(r"[\s?#@\x00-\x1f\x7f]")
+"""What is in no URL of a host and at most a path: blanks, a query, a fragment, a user."""
+_IN_PATHS = "/%:!$&'()*+,;=~"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,14 @@ class Address:
 
     url: str
     uds: str | None
+    is_tls: bool
+    host: str
+    """As a name is looked up: in ASCII."""
+    port: int
+    authority: str
+    """As the Host header has it."""
+    prefix: str
+    """What stands before every path."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -33,12 +43,21 @@ class Address:
             ValueError: it is neither an HTTP URL, of a host and at most a path, nor a socket's path.
         """
         scheme, _, rest = text.partition(":")
-        if scheme == "unix":
-            path = rest.removeprefix("//")
-            if path.startswith("/") and "\0" not in path:
-                return cls("http://localhost", path)
-        elif scheme in {"http", "https"} and _is_of_host(text):
-            return cls(text.rstrip("/"), None)
+        path = rest.removeprefix("//")
+        if scheme == "unix" and path.startswith("/") and "\0" not in path:
+            return cls("http://localhost", path, False, "localhost", 80, "localhost", "")
+        if scheme in _PORTS and rest.startswith("//") and not _NO_URL.search(text):
+            try:
+                parts = urlsplit(text)
+                host = (parts.hostname or "").encode("idna").decode()
+                port = parts.port
+            except ValueError:  # a bracket without its other, a label that is too long, a port that is none
+                host, port = "", None
+            if host and port != 0:
+                shown = f"[{host}]" if ":" in host else host
+                authority = shown if port in {None, _PORTS[scheme]} else f"{shown}:{port}"
+                prefix = quote(parts.path.rstrip("/"), safe=_IN_PATHS)
+                return cls(text.rstrip("/"), None, scheme == "https", host, port or _PORTS[scheme], authority, prefix)
         raise ValueError(f"{text!r} is not an address: http://HOST:PORT, https://HOST:PORT or unix:/PATH.")
 
     def __str__(self) -> str:
@@ -52,7 +71,7 @@ class Address:
         Raises:
             ValueError: the token cannot stand in a header.
         """
-        headers = {"User-Agent": f"pagepool-client/{__version__}", "Accept-Encoding": "identity"}
+        headers = {"User-Agent": f"pagepool-client/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
         if token:
             if not token.isprintable() or not token.isascii():
                 raise ValueError("A token is printable ASCII without line breaks.")
@@ -60,29 +79,7 @@ class Address:
         return headers
 
 
-def _is_of_host(text: str) -> bool:
-    """Whether paths can be put after a URL, and nothing in it would be lost."""
-    try:
-        url = httpx.URL(text)
-        url.host.encode("idna")  # as the socket will
-    except (httpx.InvalidURL, UnicodeError):
-        return False
-    is_port = url.port is None or 0 < url.port <= _LAST_PORT
-    return bool(url.host) and is_port and not (url.userinfo or "?" in text or "#" in text)
-
-
-def request_options(call: Call[Any], address: Address, headers: Mapping[str, str]) -> dict[str, Any]:
-    """A call as the arguments that `httpx.Request` and httpx's clients have in common."""
-    return {
-        "method": call.method,
-        "url": address.url + call.path,
-        "params": dict(call.params) or None,
-        "headers": {**headers, **call.headers},
-        "content": call.content,
-    }
-
-
-def read_answer(call: Call[T], answer: httpx.Response) -> T:
+def read_answer(call: Call[T], answer: Answer) -> T:
     """What the call's answer says.
 
     Raises:
@@ -97,10 +94,16 @@ def read_answer(call: Call[T], answer: httpx.Response) -> T:
         raise BrokenAnswer(f"The answer to {call.method} {call.path} lacks what it should say.") from error
 
 
-def no_answer(cause: httpx.TransportError, address: Address) -> NoAnswer:
-    """The error for a request that httpx could not bring to its end."""
-    if isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout):
-        return NotReachable(f"No Pagepool service answers at {address} ({cause}).")
-    if isinstance(cause, httpx.TimeoutException):
-        return AnswerTimedOut(f"The service at {address} did not answer in time.")
-    return NoAnswer(f"The connection to {address} was cut before the answer was whole ({cause}).")
+def not_reachable(address: Address, reason: str) -> NotReachable:
+    """The error for a connection that did not come about."""
+    return NotReachable(f"No Pagepool service answers at {address} ({reason}).")
+
+
+def answer_late(address: Address) -> AnswerTimedOut:
+    """The error for an answer, or a free connection, that did not come in time."""
+    return AnswerTimedOut(f"The service at {address} did not answer in time.")
+
+
+def answer_cut(address: Address, reason: str) -> NoAnswer:
+    """The error for an answer that ended before its end."""
+    return NoAnswer(f"The connection to {address} was cut before the answer was whole ({reason}).")

@@ -1,9 +1,10 @@
-"""The sync client's way to the network: httpx's transport interface over plain sockets.
+"""The sync client's way to the network, over plain sockets.
 
-httpx's own transport reads an answer in pieces of 64 KiB through four layers; for extents of megabytes that took three
-quarters of the client's time. Here the standard library parses the head, and a body is received into one buffer and
-sent by one call. An answer is read whole, which suits this protocol: none is larger than an extent. A connection serves
-one request at a time; what is idle is kept, the freshest used first, and dropped if the service has closed it.
+httpx reads an answer in pieces of 64 KiB through four layers; for extents of megabytes that took three quarters of the
+client's time, and to import it takes as long as all else that a command does at its start. Here the standard library
+parses the head, and a body is received into one buffer and sent by one call. An answer is read whole, which suits this
+protocol: none is larger than an extent. A connection serves one request at a time; what is idle is kept, the freshest
+used first, and dropped if the service has closed it.
 """
 
 from __future__ import annotations
@@ -11,134 +12,136 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+from collections.abc import Mapping
 from http.client import HTTPException, HTTPResponse
 from select import POLLIN, poll
-from typing import TYPE_CHECKING, Any
 
-import httpx
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-Origin = tuple[str, str, int]
+from pagepool_client.answers import Answer
+from pagepool_client.exchange import Address, answer_cut, answer_late, not_reachable
 
 _JOINED_BYTES = 1 << 16
 """Up to this size head and body leave in one write; beyond it a second write costs less than the copy."""
+_HAVE_BODIES = frozenset({"PUT", "POST", "PATCH"})
 
 
-class SocketTransport(httpx.BaseTransport):
-    """HTTP/1.1 over TCP, TLS or a Unix socket, at most `max_connections` at once."""
+class SocketTransport:
+    """HTTP/1.1 over TCP, TLS or a Unix socket to one address, at most `max_connections` at once.
+
+    `timeout`: seconds without progress.
+    """
 
     def __init__(
-        self, *, uds: str | Path | None = None, ssl_context: ssl.SSLContext | None = None, max_connections: int = 16
+        self,
+        address: Address,
+        *,
+        timeout: float | None,
+        ssl_context: ssl.SSLContext | None = None,
+        max_connections: int = 16,
     ) -> None:
-        self._uds = None if uds is None else str(uds)
+        self._address = address
+        self._timeout = timeout
         self._ssl_context = ssl_context
         self._places = threading.BoundedSemaphore(max_connections)
         self._lock = threading.Lock()
-        self._idle: list[tuple[Origin, socket.socket]] = []
+        self._idle: list[socket.socket] = []
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request and read its whole answer."""
-        timeouts: dict[str, float | None] = request.extensions.get("timeout", {})
-        url = request.url
-        origin = (url.scheme, url.host, url.port or (443 if url.scheme == "https" else 80))
-        message = _head(request)
-        body = request.read()
-        if not self._places.acquire(timeout=-1 if (patience := timeouts.get("pool")) is None else patience):
-            raise httpx.PoolTimeout("No connection became free.", request=request)
+    def exchange(self, method: str, target: str, headers: Mapping[str, str], content: bytes | None) -> Answer:
+        """Send one request and read its whole answer.
+
+        Raises:
+            NotReachable: no connection came about; nothing was sent.
+            AnswerTimedOut, NoAnswer: what became of the request is unknown.
+            ValueError: a header's value would end its line.
+        """
+        message = self._head(method, target, headers, content)
+        if not self._places.acquire(timeout=-1 if self._timeout is None else self._timeout):
+            raise answer_late(self._address)
         try:
-            connection = self._idle_connection(origin) or self._connect(request, origin, timeouts.get("connect"))
+            connection = self._idle_connection() or self._connect()
             answered = False
             try:
-                answer, content = _exchange(request, connection, message, body, timeouts)
+                answer, body = self._send_and_read(connection, method, message, content or b"")
                 answered = not answer.will_close
             finally:
                 if answered:
                     with self._lock:
-                        self._idle.append((origin, connection))
+                        self._idle.append(connection)
                 else:
                     connection.close()
         finally:
             self._places.release()
-        return httpx.Response(answer.status, headers=answer.getheaders(), content=content)
+        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, body)
 
     def close(self) -> None:
         """Close what is idle."""
         with self._lock:
             idle, self._idle = self._idle, []
-        for _, connection in idle:
+        for connection in idle:
             connection.close()
 
-    def _idle_connection(self, origin: Origin) -> socket.socket | None:
+    def _head(self, method: str, target: str, headers: Mapping[str, str], content: bytes | None) -> bytes:
+        lines = [f"{method} {self._address.prefix}{target} HTTP/1.1", f"Host: {self._address.authority}"]
+        for name, value in headers.items():
+            if not value.isprintable():
+                raise ValueError(f"The header {name} holds what is not printable.")
+            lines.append(f"{name}: {value}")
+        if content is not None or method in _HAVE_BODIES:
+            lines.append(f"Content-Length: {len(content or b'')}")
+        return "\r\n".join((*lines, "", "")).encode("latin-1")
+
+    def _idle_connection(self) -> socket.socket | None:
         while True:
             with self._lock:
-                index = next((i for i in reversed(range(len(self._idle))) if self._idle[i][0] == origin), None)
-                if index is None:
+                if not self._idle:
                     return None
-                connection = self._idle.pop(index)[1]
+                connection = self._idle.pop()
             probe = poll()
             probe.register(connection, POLLIN)
             if not probe.poll(0):
                 return connection
             connection.close()  # readable while idle: the service has closed it
 
-    def _connect(self, request: httpx.Request, origin: Origin, timeout: float | None) -> socket.socket:
-        scheme, host, port = origin
+    def _connect(self) -> socket.socket:
+        address = self._address
         try:
-            if self._uds is None:
-                connection = socket.create_connection((host, port), timeout)
+            if address.uds is None:
+                connection = socket.create_connection((address.host, address.port), self._timeout)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             else:
                 connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                connection.settimeout(timeout)
+                connection.settimeout(self._timeout)
                 try:
-                    connection.connect(self._uds)
+                    connection.connect(address.uds)
                 except OSError:
                     connection.close()
                     raise
-            if scheme == "https":
+            if address.is_tls:
                 context = self._ssl_context or ssl.create_default_context()
-                connection = context.wrap_socket(connection, server_hostname=host)
-        except TimeoutError as error:
-            raise httpx.ConnectTimeout(str(error), request=request) from error
+                try:
+                    connection = context.wrap_socket(connection, server_hostname=address.host)
+                except OSError:
+                    connection.close()
+                    raise
         except OSError as error:
-            raise httpx.ConnectError(error.strerror or str(error), request=request) from error
+            raise not_reachable(address, error.strerror or str(error)) from error
         return connection
 
-
-def _head(request: httpx.Request) -> bytes:
-    """The request's head as it goes out.
-
-    Raises:
-        httpx.LocalProtocolError: a header's value would end its line.
-    """
-    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
-    for name, value in request.headers.raw:
-        if b"\r" in value or b"\n" in value or b"\0" in value:
-            raise httpx.LocalProtocolError(f"The header {name.decode('ascii')} holds a line break.", request=request)
-        lines.append(b"%b: %b" % (name, value))
-    return b"\r\n".join((*lines, b"", b""))
-
-
-def _exchange(
-    request: httpx.Request, connection: socket.socket, message: bytes, body: bytes, timeouts: dict[str, Any]
-) -> tuple[HTTPResponse, bytes]:
-    try:
-        connection.settimeout(timeouts.get("write"))
+    def _send_and_read(
+        self, connection: socket.socket, method: str, message: bytes, content: bytes
+    ) -> tuple[HTTPResponse, bytes]:
         try:
-            if len(body) <= _JOINED_BYTES:
-                connection.sendall(message + body)
-            else:
-                connection.sendall(message)
-                connection.sendall(body)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it may have refused the body half-way, and said why before it closed
-        connection.settimeout(timeouts.get("read"))
-        answer = HTTPResponse(connection, method=request.method)
-        answer.begin()
-        return answer, answer.read()
-    except TimeoutError as error:
-        raise httpx.ReadTimeout("Timed out.", request=request) from error
-    except (HTTPException, OSError) as error:
-        raise httpx.ReadError(str(error) or type(error).__name__, request=request) from error
+            try:
+                if len(content) <= _JOINED_BYTES:
+                    connection.sendall(message + content)
+                else:
+                    connection.sendall(message)
+                    connection.sendall(content)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # it may have refused the body half-way, and said why before it closed
+            answer = HTTPResponse(connection, method=method)
+            answer.begin()
+            return answer, answer.read()
+        except TimeoutError as error:
+            raise answer_late(self._address) from error
+        except (HTTPException, OSError) as error:
+            raise answer_cut(self._address, str(error) or type(error).__name__) from error

@@ -149,7 +149,7 @@ def test_a_connection_that_the_service_closed_is_not_used() -> None:
     """An idle connection that was closed is noticed before a request is sent on it."""
     with FakeService() as service, Client(service.url) as client:
         client.store(1, 0, SAME)
-        ((_, connection),) = client._transport._idle
+        (connection,) = client._transport._idle
         connection.shutdown(2)
         client.store(1, 1, SAME)
         assert len(service.pages[1]) == 2
