@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any, Final, cast
 
 import uvicorn
@@ -79,9 +80,9 @@ def _serve(settings: Settings, context: WorkerContext) -> int:
         except SystemExit:
             # uvicorn's answer to a lifespan that failed; what the application raised says if trying again may help.
             if isinstance(application.refusal, RedisAway):
-                if _stand_in(settings, context, [listener.dup() for listener in listeners]):
-                    continue
-                return 0
+                if server.is_told_to_end or not _stand_in(settings, context, [each.dup() for each in listeners]):
+                    return 0
+                continue
             if application.refusal is not None:
                 raise application.refusal from None
             return 1
@@ -97,10 +98,12 @@ def _stand_in(settings: Settings, context: WorkerContext, listeners: list[socket
     nodes, telemetry = nodes_of_worker(settings, context), telemetry_of(context)
     try:
         application = _load(context.application)(settings, context=ContextAway.of(settings, telemetry, nodes))
-        config = uvicorn_config(settings.model_copy(update={"door": Door.ASGI}), application)
-        return asyncio.run(serve_until_reachable(_Server(config), listeners, nodes))
+        server = _Server(uvicorn_config(settings.model_copy(update={"door": Door.ASGI}), application))
+        is_reachable = asyncio.run(serve_until_reachable(server, listeners, nodes))
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until the worker's own server takes it
         telemetry.close()
+    return is_reachable and not server.is_told_to_end
 
 
 def uvicorn_config(settings: Settings, application: ASGI3Application) -> uvicorn.Config:
@@ -133,6 +136,12 @@ _GARBAGE_THRESHOLD: Final = 2000
 
 class _Server(uvicorn.Server):
     """Leaves the process's exit status to `main`."""
+
+    is_told_to_end = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.is_told_to_end = True
+        super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         entry: object = self.config.http_protocol_class
