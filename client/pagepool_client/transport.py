@@ -51,7 +51,7 @@ class SocketTransport:
         Raises:
             NotReachable: no connection came about; nothing was sent.
             AnswerTimedOut, NoAnswer: what became of the request is unknown.
-            ValueError: a header's value would end its line.
+            ValueError: a header's value is not printable ASCII.
         """
         message = self._head(method, target, headers, content)
         if not self._places.acquire(timeout=-1 if self._timeout is None else self._timeout):
@@ -82,12 +82,12 @@ class SocketTransport:
     def _head(self, method: str, target: str, headers: Mapping[str, str], content: bytes | None) -> bytes:
         lines = [f"{method} {self._address.prefix}{target} HTTP/1.1", f"Host: {self._address.authority}"]
         for name, value in headers.items():
-            if not value.isprintable():
-                raise ValueError(f"The header {name} holds what is not printable.")
+            if not (value.isascii() and value.isprintable()):
+                raise ValueError(f"The header {name} is to be printable ASCII.")
             lines.append(f"{name}: {value}")
         if content is not None or method in _HAVE_BODIES:
             lines.append(f"Content-Length: {len(content or b'')}")
-        return "\r\n".join((*lines, "", "")).encode("latin-1")
+        return "\r\n".join((*lines, "", "")).encode("ascii")
 
     def _idle_connection(self) -> socket.socket | None:
         while True:

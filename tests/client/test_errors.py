@@ -123,7 +123,10 @@ def test_addresses_that_are_none(url: str) -> None:
         Client(url)
 
 
-def test_header_injection() -> None:
-    """A token with a line break cannot add a header."""
+def test_header_injection(client: Client) -> None:
+    """A token with a line break cannot add a header, nor can an ETag; and no error shows the other headers."""
     with pytest.raises(ValueError, match="line breaks"):
         Client("http://127.0.0.1:9", token="a\r\nX-Evil: 1")
+    for etag in ('"a"\r\nX-Evil: 1', '"\u20ac"'):
+        with pytest.raises(ValueError, match=r"^The header If-Match is to be printable ASCII\.$"):
+            client.store(1, 0, bytes(PAGE_SIZE), if_match=etag)
