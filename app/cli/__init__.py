@@ -17,6 +17,8 @@ EXIT_INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line; every foreseeable failure is one message and an exit status, not a traceback."""
+    if sys.stderr is None:  # closed: what is said there must not go into what is exported
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - until the end, and without pathlib
     try:
         _run()
     except KeyboardInterrupt:

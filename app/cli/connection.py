@@ -56,8 +56,9 @@ def open_client(url: str | None, token_file: Path | None, *, patient: bool = Fal
         token = os.environ.get("PAGEPOOL_TOKEN")
     else:
         token = token_file.read_text("ascii", errors="replace").strip()  # what is replaced, the client refuses
+    where = url or _own_url()
     try:
-        client = Client(url or _own_url(), token=token, retries=NO_RETRIES, timeout=30.0)
+        client = Client(where, token=token, retries=NO_RETRIES, timeout=30.0)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     if patient:

@@ -52,7 +52,7 @@ def import_file(
     """
     source: Any = nullcontext(standard_input()) if str(file) == "-" else file.open("rb", buffering=0)
     with source as opened, open_client(url, token_file, patient=True) as client:
-        with _progress(f"import {file.name}", quiet=quiet) as progress:
+        with ended_in_order(), _progress(f"import {file.name}", quiet=quiet) as progress:
             summary = client.import_pages(
                 opened, type_, offset, pad=pad, lz4=lz4, in_flight=in_flight, progress=progress
             )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from app.cli.connection import of_service, open_client
+from app.cli.standard import ended_in_order
 
 if TYPE_CHECKING:
     from pagepool_client import Client
@@ -57,7 +58,7 @@ def top(interval: float, url: str | None, token_file: Path | None, *, once: bool
             view.advance(look(client))
             console.print(view, height=None)
             return
-        with _keys() as key_within:
+        with ended_in_order(), _keys() as key_within:
             _watch(client, console, view, lambda: key_within(interval))
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
+import secrets
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from select import select
 from typing import BinaryIO, Protocol
 
 from pagepool_client.plain_files import plain_descriptor
@@ -107,7 +110,13 @@ class Stream:
     def _put(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            view = view[self._file.write(view) :]  # an unbuffered file may take less than all
+            taken: int | None = self._file.write(view)
+            if taken is not None:
+                view = view[taken:]  # an unbuffered file may take less than all
+            elif isinstance(self._file, io.RawIOBase):
+                select([], [self._file], [])  # it does not block, and takes nothing yet
+            else:
+                break  # the object's own write, which says nothing of what it takes
         self._position += len(data)
 
 
@@ -132,15 +141,22 @@ def _open_path(path: Path) -> Iterator[Sink]:
             yield Stream(device)
         return
     path = path.resolve()  # through a symbolic link, so that the link stays one
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".pagepool-{secrets.token_hex(8)}.partial")
     try:
         with partial.open("xb", buffering=0) as file:
             if path.exists():
-                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
+                _take_after(file.fileno(), path.stat())
             yield SparseFile(file, file.fileno())
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _take_after(descriptor: int, before: os.stat_result) -> None:
+    """Give a file the owner, where that is allowed, and the rights of the one that it replaces."""
+    with suppress(PermissionError):
+        os.fchown(descriptor, before.st_uid, before.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(before.st_mode) & 0o777)  # nothing that runs as somebody else
 
 
 def _sink_of(file: BinaryIO) -> Sink:

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from select import select
 from typing import BinaryIO
 
 from pagepool_client.errors import NotWholePages
@@ -51,7 +52,9 @@ def pieces(file: BinaryIO, page_size: int, first_length: int, length: int, *, pa
     if bounds is None:
         yield from _piped(file, page_size, first_length, length, pad=pad)
         return
-    total = -(-(bounds.end - bounds.start) // page_size)
+    if (size := bounds.end - bounds.start) % page_size and not pad:
+        raise _not_whole(size, page_size)
+    total = -(-size // page_size)
     first, count = 0, min(first_length, total)
     next_data = 0
     while first < total:
@@ -68,8 +71,6 @@ def pieces(file: BinaryIO, page_size: int, first_length: int, length: int, *, pa
         else:
             data = _read(bounds.descriptor, min(count * page_size, bounds.end - start), start)
             data += bytes(-len(data) % page_size)
-            if len(data) != count * page_size:
-                raise NotWholePages("The file was cut while it was read.")
             yield Piece(first, count, None if _is_zero(data) else data)
         first += count
         count = min(length, total - first)
@@ -116,8 +117,12 @@ def _bounds(file: BinaryIO) -> _Bounds | None:
     mode = os.fstat(descriptor).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
         return None
+    file.flush()  # what was written to it is to be read
     start = file.tell()
-    return _Bounds(descriptor, start, max(start, seek_aside(descriptor, 0, os.SEEK_END)))
+    try:
+        return _Bounds(descriptor, start, max(start, seek_aside(descriptor, 0, os.SEEK_END)))
+    except OSError:
+        return None  # it only looks like a file, as much in /proc does
 
 
 def _next_data(descriptor: int, start: int, size: int) -> int:
@@ -125,23 +130,39 @@ def _next_data(descriptor: int, start: int, size: int) -> int:
     try:
         return seek_aside(descriptor, start, os.SEEK_DATA)
     except OSError as error:
-        # Else a file system, or a device, that knows no holes: all is data.
-        return size if error.errno == errno.ENXIO else start
+        if error.errno != errno.ENXIO:
+            return start  # a file system, or a device, that knows no holes: all is data
+        if seek_aside(descriptor, 0, os.SEEK_END) < size:
+            raise _cut() from None
+        return size
 
 
 def _read(descriptor: int, length: int, start: int) -> bytes:
     data = os.pread(descriptor, length, start)
-    while len(data) < length and (more := os.pread(descriptor, length - len(data), start + len(data))):
+    while len(data) < length:
+        more = os.pread(descriptor, length - len(data), start + len(data))
+        if not more:
+            raise _cut()
         data += more
     return data
 
 
 def _read_stream(file: BinaryIO, length: int) -> bytes:
     parts = []
-    while length and (data := file.read(length)):
-        parts.append(data)
-        length -= len(data)
+    while length:
+        data: bytes | None = file.read(length)
+        if data is None:  # it does not block, and there is nothing yet
+            select([file], [], [])
+        elif data:
+            parts.append(data)
+            length -= len(data)
+        else:
+            break
     return b"".join(parts)
+
+
+def _cut() -> NotWholePages:
+    return NotWholePages("The file was cut while it was read.")
 
 
 def _not_whole(size: int, page_size: int) -> NotWholePages:

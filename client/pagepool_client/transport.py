@@ -9,6 +9,7 @@ used first, and dropped if the service has closed it.
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import threading
@@ -44,6 +45,7 @@ class SocketTransport:
         self._places = threading.BoundedSemaphore(max_connections)
         self._lock = threading.Lock()
         self._idle: list[socket.socket] = []
+        self._process = os.getpid()
 
     def exchange(self, method: str, target: str, headers: Mapping[str, str], content: bytes | None) -> Answer:
         """Send one request and read its whole answer.
@@ -92,6 +94,12 @@ class SocketTransport:
     def _idle_connection(self) -> socket.socket | None:
         while True:
             with self._lock:
+                if (
+                    self._process != os.getpid()
+                ):  # after a fork the connections are the other process's; these are copies
+                    for copy in self._idle:
+                        copy.close()
+                    self._idle, self._process = [], os.getpid()
                 if not self._idle:
                     return None
                 connection = self._idle.pop()

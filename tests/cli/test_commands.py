@@ -270,6 +270,21 @@ def test_closed_streams(fake: FakeService, command: str, closed: int) -> None:
     assert ended.stderr.endswith(b"put is closed.\n")
 
 
+def test_without_standard_error(fake: FakeService) -> None:
+    """What would be said there is said nowhere, least of all among the pages."""
+    fake.pages[3] = {0: NOISE}
+    for type_, status, written in ((3, 0, NOISE), (99, 1, b"")):
+        shell = f'exec "{sys.executable}" -m app.cli export - --type {type_} --url {fake.url} 2>&-'
+        ended = subprocess.run(["sh", "-c", shell], cwd=ROOT, stdout=subprocess.PIPE, timeout=60, check=False)
+        assert (ended.returncode, ended.stdout) == (status, written)
+
+
+def test_settings_that_are_wrong(pagepool: Run) -> None:
+    """They are told by name, also where they only say where the service listens."""
+    ended = pagepool("stats", PAGEPOOL_URL="", PAGEPOOL_PORT="abc")
+    assert (ended.returncode, ended.stderr.splitlines()[0][:24]) == (2, "pagepool: PAGEPOOL_PORT:")
+
+
 def test_values_that_are_none(pagepool: Run, tmp_path: Path) -> None:
     """Numbers, addresses and tokens that cannot be meant are refused before anything is asked."""
     (tmp_path / "token").write_bytes(b"\xff\xfe")

@@ -155,6 +155,16 @@ def test_a_connection_that_the_service_closed_is_not_used() -> None:
         assert len(service.pages[1]) == 2
 
 
+def test_a_fork_has_connections_of_its_own() -> None:
+    """Two processes that read from one connection would take each other's answers."""
+    with FakeService() as service, Client(service.url) as client:
+        client.store(1, 0, SAME)
+        (connection,) = client._transport._idle
+        client._transport._process -= 1  # as the child of a fork finds it
+        assert client.load(1, 0) == SAME
+        assert connection not in client._transport._idle
+
+
 def test_async(pool_url: str, area: int, tmp_path: Path, mixed_pages: bytes) -> None:
     """The async client makes the same calls, and transfers files with progress told in the event loop."""
     source, target, told = tmp_path / "in", tmp_path / "out", []

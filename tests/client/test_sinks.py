@@ -101,3 +101,42 @@ def test_a_file_that_compresses(tmp_path: Path) -> None:
         _export(file)
     with gzip.open(tmp_path / "pages.gz") as file:
         assert file.read() == EXPORTED
+
+
+def test_an_object_that_says_nothing_of_what_it_takes() -> None:
+    """A `write` without a result has taken all, as shutil has it."""
+
+    class Silent:
+        taken = b""
+
+        def write(self, data: bytes) -> None:
+            self.taken += bytes(data)
+
+        def flush(self) -> None: ...
+
+    silent = Silent()
+    _export(silent)
+    assert silent.taken == EXPORTED
+
+
+def test_owner_and_rights_of_what_is_replaced(tmp_path: Path) -> None:
+    """They stay, but nothing runs as somebody else; two exports to one place do not meet."""
+    path = tmp_path / "pages"
+    path.write_bytes(b"x")
+    path.chmod(0o4640)
+    before = path.stat()
+    with open_sink(path) as first, open_sink(path) as second:
+        for sink in (first, second):
+            sink.write(0, [b"y" * 4096])
+            sink.finish(4096)
+    after = path.stat()
+    assert (after.st_mode & 0o7777, after.st_uid, after.st_gid) == (0o640, before.st_uid, before.st_gid)
+    assert [each.name for each in tmp_path.iterdir()] == ["pages"]
+
+
+def test_the_longest_name(tmp_path: Path) -> None:
+    """What is written beside a file has a name of its own length."""
+    path = tmp_path / ("a" * 255)
+    with open_sink(path) as sink:
+        sink.finish(4096)
+    assert path.read_bytes() == bytes(4096)
