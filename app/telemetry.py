@@ -31,7 +31,7 @@ from app.telemetry_cells import BOUNDS_SECONDS, CELL_BYTES, CELL_COUNT, LOADS, L
 _REGION_BYTES = -(-CELL_COUNT * CELL_BYTES // 64) * 64  # whole cache lines: workers do not share any
 _LABELS_OF_BOUNDS = [*map(floatToGoString, BOUNDS_SECONDS), "+Inf"]
 OPENMETRICS_TYPE = "application/openmetrics-text"
-_NO_WEIGHT = re.compile(r"q=0(?:\.0*)?")
+_NO_WEIGHT = re.compile(r"q\s*=\s*0(?:\.0*)?")
 
 
 def shared_bytes(workers: int) -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 import uvicorn
+from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, Scope
 
 from app.api.limits import InFlight
 from app.errors import BackendUnavailable
@@ -26,6 +27,8 @@ from app.telemetry import Telemetry
 logger = logging.getLogger("pagepool.serve")
 
 _LOOK_SECONDS: Final = 0.1
+HANDOVER_SECONDS: Final = 1
+"""How long, once Redis is back, a client can keep the stand-in from making room by not reading its answer."""
 
 
 class PoolAway:
@@ -59,8 +62,39 @@ class ContextAway:
         return cls(settings, telemetry, PoolAway(settings, nodes), InFlight(settings, telemetry))
 
 
-async def serve_until_reachable(server: uvicorn.Server, sockets: list[socket.socket], nodes: Nodes) -> bool:
-    """Run a server until Redis can be reached, and then end it; False: it was told to end before.
+class Handover:
+    """The application, until the stand-in ends: then whoever still sends a body has his answer, for nobody reads on."""
+
+    def __init__(self, application: ASGI3Application) -> None:
+        self._application = application
+        self._has_begun = asyncio.Event()
+
+    def begin(self) -> None:
+        """End all waiting for clients."""
+        self._has_begun.set()
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Run a request."""
+
+        async def receive_until_handover() -> ASGIReceiveEvent:
+            event, ended = asyncio.ensure_future(receive()), asyncio.ensure_future(self._has_begun.wait())
+            try:
+                await asyncio.wait({event, ended}, return_when=asyncio.FIRST_COMPLETED)
+                if event.done():
+                    return event.result()
+                raise BackendUnavailable("The service starts again.")
+            finally:
+                event.cancel()
+                ended.cancel()
+
+        is_request = scope["type"] == "http"
+        await self._application(scope, receive_until_handover if is_request else receive, send)
+
+
+async def serve_until_reachable(
+    server: uvicorn.Server, sockets: list[socket.socket], nodes: Nodes, handover: Handover
+) -> None:
+    """Run a server, of the application in `handover`, until Redis can be reached or the server was told to end.
 
     `nodes`, the way to Redis, is begun and closed here.
     """
@@ -68,11 +102,11 @@ async def serve_until_reachable(server: uvicorn.Server, sockets: list[socket.soc
     serving = asyncio.create_task(server.serve(sockets), name="stand-in")
     starting = asyncio.create_task(nodes.start(), name="way to Redis")
     try:
-        while not serving.done() and not await nodes.wait_reachable(_LOOK_SECONDS):
+        while not (serving.done() or server.should_exit or await nodes.wait_reachable(_LOOK_SECONDS)):
             pass
-        return not serving.done()
     finally:
         server.should_exit = True
+        handover.begin()
         await serving
         await end(starting)
         await nodes.close()

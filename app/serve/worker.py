@@ -72,38 +72,38 @@ def main() -> int:
 
 def _serve(settings: Settings, context: WorkerContext) -> int:
     listeners = [socket.socket(fileno=fd) for fd in context.listen_fds]
-    while True:
+    ending = _Ending()
+    while not ending.is_told:
         application = _Application(_load(context.application)(settings))
-        server = _WorkerServer(uvicorn_config(settings, application), context.ready_fd)
+        server = _WorkerServer(uvicorn_config(settings, application), ending, context.ready_fd)
         try:
             server.run(listeners)
         except SystemExit:
             # uvicorn's answer to a lifespan that failed; what the application raised says if trying again may help.
             if isinstance(application.refusal, RedisAway):
-                if server.is_told_to_end or not _stand_in(settings, context, [each.dup() for each in listeners]):
-                    return 0
+                _stand_in(settings, context, ending, [each.dup() for each in listeners])
                 continue
             if application.refusal is not None:
                 raise application.refusal from None
             return 1
         return 0
+    return 0
 
 
-def _stand_in(settings: Settings, context: WorkerContext, listeners: list[socket.socket]) -> bool:
-    """Say that Redis is away until it is back; False: the worker is to end. The sockets are closed in the end."""
+def _stand_in(settings: Settings, context: WorkerContext, ending: _Ending, listeners: list[socket.socket]) -> None:
+    """Say that Redis is away, until it is back or the worker is to end. The sockets are closed in the end."""
     # Not before it is needed: an application that has nothing to do with Redis can be served as well.
-    from app.serve.stand_in import ContextAway, serve_until_reachable  # noqa: PLC0415
+    from app.serve.stand_in import HANDOVER_SECONDS, ContextAway, Handover, serve_until_reachable  # noqa: PLC0415
     from app.wiring import nodes_of_worker, telemetry_of  # noqa: PLC0415
 
     nodes, telemetry = nodes_of_worker(settings, context), telemetry_of(context)
     try:
-        application = _load(context.application)(settings, context=ContextAway.of(settings, telemetry, nodes))
-        server = _Server(uvicorn_config(settings.model_copy(update={"door": Door.ASGI}), application))
-        is_reachable = asyncio.run(serve_until_reachable(server, listeners, nodes))
+        handover = Handover(_load(context.application)(settings, context=ContextAway.of(settings, telemetry, nodes)))
+        config = uvicorn_config(settings.model_copy(update={"door": Door.ASGI}), handover)
+        config.timeout_graceful_shutdown = HANDOVER_SECONDS
+        asyncio.run(serve_until_reachable(_Server(config, ending), listeners, nodes, handover))
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until the worker's own server takes it
         telemetry.close()
-    return is_reachable and not server.is_told_to_end
 
 
 def uvicorn_config(settings: Settings, application: ASGI3Application) -> uvicorn.Config:
@@ -134,14 +134,31 @@ _GARBAGE_THRESHOLD: Final = 2000
 """Objects between two looks for garbage. Not more: what a failed request leaves behind may hold an extent."""
 
 
+class _Ending:
+    """Whether the worker was told to end: one answer to SIGTERM for all servers that it runs, and between them."""
+
+    def __init__(self) -> None:
+        self.is_told = False
+        self._server: uvicorn.Server | None = None
+
+    def ends(self, server: uvicorn.Server) -> None:
+        """From now on SIGTERM ends this server; one that came before does so as well."""
+        self._server = server
+        signal.signal(signal.SIGTERM, self._handle)
+        server.should_exit |= self.is_told
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        self.is_told = True
+        if self._server is not None:
+            self._server.should_exit = True
+
+
 class _Server(uvicorn.Server):
     """Leaves the process's exit status to `main`."""
 
-    is_told_to_end = False
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.is_told_to_end = True
-        super().handle_exit(sig, frame)
+    def __init__(self, config: uvicorn.Config, ending: _Ending) -> None:
+        super().__init__(config)
+        self._ending = ending
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         entry: object = self.config.http_protocol_class
@@ -153,15 +170,15 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         # uvicorn would raise SIGTERM again in the end, and a clean end would look like a kill.
-        signal.signal(signal.SIGTERM, self.handle_exit)
+        self._ending.ends(self)
         yield
 
 
 class _WorkerServer(_Server):
     """Says when it is ready."""
 
-    def __init__(self, config: uvicorn.Config, ready_fd: int) -> None:
-        super().__init__(config)
+    def __init__(self, config: uvicorn.Config, ending: _Ending, ready_fd: int) -> None:
+        super().__init__(config, ending)
         self._ready_fd = ready_fd
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -162,8 +162,7 @@ def _seconds(retry_after: str | None) -> float | None:
 def read_page(answer: Answer) -> bytes:
     """A single page, which its ETag vouches for."""
     page = answer.content
-    etag = answer.headers.get("etag")
-    if etag is not None and etag != etag_of(page):
+    if answer.headers["etag"] != etag_of(page):
         raise BrokenAnswer("The page that came does not match its ETag.")
     return page
 
@@ -171,7 +170,7 @@ def read_page(answer: Answer) -> bytes:
 def read_page_head(answer: Answer) -> PageHead:
     """What the headers say of a single page."""
     headers = answer.headers
-    return PageHead(headers.get("page-kind", ""), headers.get("etag"), int(headers.get("page-stored-length", 0)))
+    return PageHead(headers["page-kind"], headers.get("etag"), int(headers["page-stored-length"]))
 
 
 def read_stored(answer: Answer) -> Stored:

@@ -9,20 +9,42 @@ used first, and dropped if the service has closed it.
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import ssl
 import threading
 from collections.abc import Mapping
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from select import POLLIN, poll
+from typing import BinaryIO, cast
 
 from pagepool_client.answers import Answer
 from pagepool_client.exchange import Address, answer_cut, answer_late, not_reachable
 
 _JOINED_BYTES = 1 << 16
 """Up to this size head and body leave in one write; beyond it a second write costs less than the copy."""
+_LENGTH_DIGITS = 9
+"""Of the length that an answer states: far more than an extent has. Whatever says that it is longer is no service."""
 _HAVE_BODIES = frozenset({"PUT", "POST", "PATCH"})
+_OK = 200
+
+
+class _Lines(io.BufferedReader):
+    """What a connection receives. A line that ends where the connection does is none.
+
+    The standard library takes the connection's end for the end of a head, and what is left of an answer for all of it.
+    """
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if not line.endswith(b"\n") and len(line) != size:
+            raise IncompleteRead(line)
+        return line
+
+    def makefile(self, _mode: str) -> BinaryIO:
+        """What HTTPResponse asks of a socket."""
+        return cast("BinaryIO", self)
 
 
 class SocketTransport:
@@ -53,26 +75,25 @@ class SocketTransport:
         Raises:
             NotReachable: no connection came about; nothing was sent.
             AnswerTimedOut, NoAnswer: what became of the request is unknown.
-            ValueError: a header's value is not printable ASCII.
+            ValueError: the target, or a header's value, is not printable ASCII.
         """
         message = self._head(method, target, headers, content)
         if not self._places.acquire(timeout=-1 if self._timeout is None else self._timeout):
             raise answer_late(self._address)
         try:
             connection = self._idle_connection() or self._connect()
-            answered = False
+            is_kept = False
             try:
-                answer, body = self._send_and_read(connection, method, message, content or b"")
-                answered = not answer.will_close
+                answer, is_kept = self._send_and_read(connection, method, message, content or b"")
             finally:
-                if answered:
+                if is_kept:
                     with self._lock:
                         self._idle.append(connection)
                 else:
                     connection.close()
         finally:
             self._places.release()
-        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, body)
+        return answer
 
     def close(self) -> None:
         """Close what is idle."""
@@ -82,6 +103,8 @@ class SocketTransport:
             connection.close()
 
     def _head(self, method: str, target: str, headers: Mapping[str, str], content: bytes | None) -> bytes:
+        if not (target.isascii() and target.isprintable()) or " " in target:
+            raise ValueError(f"{target!r} is not the path of a request.")
         lines = [f"{method} {self._address.prefix}{target} HTTP/1.1", f"Host: {self._address.authority}"]
         for name, value in headers.items():
             if not (value.isascii() and value.isprintable()):
@@ -136,7 +159,8 @@ class SocketTransport:
 
     def _send_and_read(
         self, connection: socket.socket, method: str, message: bytes, content: bytes
-    ) -> tuple[HTTPResponse, bytes]:
+    ) -> tuple[Answer, bool]:
+        """The answer, and whether the connection serves another request."""
         try:
             try:
                 if len(content) <= _JOINED_BYTES:
@@ -146,10 +170,31 @@ class SocketTransport:
                     connection.sendall(content)
             except (BrokenPipeError, ConnectionResetError):
                 pass  # it may have refused the body half-way, and said why before it closed
-            answer = HTTPResponse(connection, method=method)
-            answer.begin()
-            return answer, answer.read()
+            with _Lines(socket.SocketIO(connection, "r")) as received:
+                return _read(received, method)
         except TimeoutError as error:
             raise answer_late(self._address) from error
         except (HTTPException, OSError) as error:
             raise answer_cut(self._address, str(error) or type(error).__name__) from error
+
+
+def _read(received: _Lines, method: str) -> tuple[Answer, bool]:
+    """One answer after those that only announce it (100, 103), and whether the connection outlives it."""
+    while True:
+        # It is made for a socket, and asks of it nothing but `makefile`.
+        response = HTTPResponse(cast("socket.socket", received), method=method)
+        response.begin()
+        if response.status >= _OK:
+            break
+        response.fp = cast("io.BufferedReader", None)  # or what announced the answer would close what it comes from
+    stated: list[str] = response.headers.get_all("Content-Length", [])
+    if not (response.chunked or all(map(_is_length, stated))):
+        raise HTTPException(f"its length is {', '.join(stated)[:40]}")
+    body = response.read()
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    return Answer(response.status, headers, body), not response.will_close
+
+
+def _is_length(stated: str) -> bool:
+    digits = stated.strip()
+    return digits.isdecimal() and len(digits) <= _LENGTH_DIGITS

@@ -1,12 +1,26 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-from pagepool_client import NO_RETRIES, AsyncClient, Client, NotReachable, PageCounts, PageMissing, Run, etag_of
+from pagepool_client import (
+    NO_RETRIES,
+    AsyncClient,
+    BrokenAnswer,
+    Client,
+    NoAnswer,
+    NotReachable,
+    PageCounts,
+    PageMissing,
+    Run,
+    etag_of,
+)
 
 from tests.client.fake_pages import PAGE_SIZE
 from tests.client.fake_service import FakeService
@@ -163,6 +177,73 @@ def test_a_fork_has_connections_of_its_own() -> None:
         client._transport._process -= 1  # as the child of a fork finds it
         assert client.load(1, 0) == SAME
         assert connection not in client._transport._idle
+
+
+@contextmanager
+def _answers_once(answer: bytes) -> Iterator[str]:
+    """The address of something that gives this answer to whatever it is sent, and closes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with listener.accept()[0] as connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()
+
+
+_PAGE_ANSWER = f"HTTP/1.1 200 OK\r\nETag: {etag_of(SAME)}\r\nContent-Length: {PAGE_SIZE}\r\n\r\n".encode() + SAME
+
+
+@pytest.mark.parametrize("end", [0, 9, 17, 30, 45, 60, 70, len(_PAGE_ANSWER) - PAGE_SIZE, len(_PAGE_ANSWER) - 1])
+def test_an_answer_that_is_cut_is_none(end: int) -> None:
+    """Wherever it is cut, in its head too, which the standard library takes for whole."""
+    with (
+        _answers_once(_PAGE_ANSWER[:end]) as url,
+        Client(url, retries=NO_RETRIES) as client,
+    ):
+        with pytest.raises(NoAnswer):
+            client.load(1, 0)
+        assert not client._transport._idle
+
+
+@pytest.mark.parametrize("length", [b"-4", b"abc", b"5, 5", b"9" * 23, b"9" * 5000, b"\xb2"])
+def test_a_length_that_is_none(length: bytes) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: " + length + b"\r\n\r\n"
+    with (
+        _answers_once(answer) as url,
+        Client(url, retries=NO_RETRIES) as client,
+        pytest.raises(NoAnswer, match="length"),
+    ):
+        client.load(1, 0)
+
+
+def test_answers_that_are_announced() -> None:
+    """100 and 103 come before the answer (RFC 9110, 15.2)."""
+    announced = b"HTTP/1.1 100 Continue\r\n\r\n" + 2 * b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    with _answers_once(announced + _PAGE_ANSWER) as url, Client(url, retries=NO_RETRIES) as client:
+        assert client.load(1, 0) == SAME
+
+
+def test_a_page_bears_its_digest() -> None:
+    """Without one it could be anything."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    for call in ("load", "take", "head"):
+        with (
+            _answers_once(answer) as url,
+            Client(url, retries=NO_RETRIES) as client,
+            pytest.raises(BrokenAnswer),
+        ):
+            getattr(client, call)(1, 0)
+
+
+@pytest.mark.parametrize("offset", ["0 HTTP/1.1\r\nX: ", "0 1", "0\n", "ä"])
+def test_nothing_is_smuggled_into_a_request(fake: FakeService, offset: str) -> None:
+    with Client(fake.url) as client, pytest.raises(ValueError, match="path"):
+        client.load(0, offset)  # type: ignore[arg-type]
 
 
 def test_async(pool_url: str, area: int, tmp_path: Path, mixed_pages: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -200,7 +201,6 @@ def _put(service: Service, type_: int, body: bytes) -> tuple[int, float]:
     return answer.status_code, time.monotonic() - began
 
 
-@pytest.mark.soak
 def _only_worker(service: Service) -> int:
     [worker] = [pid for pid in children_of(service.pid) if "app.serve.worker" in command_of(pid)]
     return worker
@@ -258,6 +258,38 @@ def test_the_service_ends_while_a_worker_stands_in(start_service: Starter, start
     assert service.process is not None
     service.process.terminate()
     assert service.process.wait(30) == 0
+
+
+def test_a_body_that_never_ends_does_not_hold_up_the_way_back(
+    start_service: Starter, start_redis: RedisStarter
+) -> None:
+    """What stands in for a worker does not wait for its clients once Redis is back: they are told."""
+    backend = start_redis(appendonly="yes", appendfsync="always")
+    area = Area(start_service(redis_url=backend.url, shutdown_timeout="600", **SETTINGS), 1)
+    backend.kill()
+    os.kill(_only_worker(area.service), signal.SIGKILL)
+    with area.service.new_client() as client:
+        assert client.get("/livez").status_code == 200
+    with socket.create_connection(("127.0.0.1", area.service.port)) as slow:
+        slow.sendall(
+            f"PUT {area.url(0)} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/octet-stream\r\n"
+            "Content-Length: 4096\r\n\r\nbegun".encode()
+        )
+        with area.service.new_client() as client:
+            assert client.get("/livez").status_code == 200
+        backend.start()
+        received = slow.makefile("rb").read()
+    assert received.startswith(b"HTTP/1.1 503 ")
+    assert b"application/problem+json" in received
+    assert b"backend_unavailable" in received
+
+    def is_back() -> bool:
+        try:
+            return area.put(1, RAW[1]).status_code == 204
+        except httpx.TransportError:
+            return False
+
+    until(is_back, 30, "work resumes")
 
 
 @pytest.mark.soak
