@@ -83,8 +83,8 @@ def export_pages(
     plan = list(_plan(runs, client.max_extent_pages))
     tally = dict.fromkeys(FrameKind, 0)
     received_bytes = done = 0
-    with open_sink(file) as sink:
-        for part, answer in _loaded(client, type_, plan, in_flight, lz4=lz4):
+    with open_sink(file) as sink, in_order(_loads(client, type_, plan, lz4=lz4), in_flight) as answers:
+        for part, answer in zip(plan, answers, strict=True):
             if answer is None:
                 frames = [Frame(part.offset, part.count, part.known or FrameKind.ZERO)]
             else:
@@ -177,17 +177,15 @@ def _plan(runs: Iterable[Run], length: int) -> Iterator[_Part]:
             at = cut
 
 
-def _loaded(
-    client: Client, type_: int, plan: list[_Part], in_flight: int, *, lz4: bool
-) -> Iterator[tuple[_Part, bytes | None]]:
-    """Each part with its answer, not yet decoded: that is done by the thread that writes."""
+def _loads(client: Client, type_: int, plan: Iterable[_Part], *, lz4: bool) -> Iterator[Callable[[], bytes | None]]:
+    """What loads each part; its answer is decoded by the thread that writes."""
 
     def load(part: _Part) -> bytes | None:
         if part.known is not None:
             return None
         return client.send(calls.fetch_frames(type_, part.offset, part.count, lz4=lz4))
 
-    return zip(plan, in_order((partial(load, part) for part in plan), in_flight), strict=True)
+    return (partial(load, part) for part in plan)
 
 
 def _refuse(type_: int, frames: Iterable[Frame], missing: Missing) -> None:

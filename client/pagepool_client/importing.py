@@ -71,12 +71,13 @@ def import_pages(
             client, type_, offset, pieces(opened, page_size, first_length, length, pad=pad), page_size, lz4=lz4
         )
         try:
-            for landed in in_order(work, in_flight):
-                counts += landed.counts
-                sent_bytes += landed.sent_bytes
-                end = landed.end
-                if progress is not None:
-                    progress(counts.pages, total)
+            with in_order(work, in_flight) as all_landed:
+                for landed in all_landed:
+                    counts += landed.counts
+                    sent_bytes += landed.sent_bytes
+                    end = landed.end
+                    if progress is not None:
+                        progress(counts.pages, total)
         except PagepoolError as error:
             error.add_note(f"The {end - offset} pages from {offset} on were stored; of those after them, some may be.")
             raise
