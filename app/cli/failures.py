@@ -10,8 +10,8 @@ from app.cli import EXIT_FAILED, EXIT_UNUSABLE
 Told = tuple[int, list[str]]
 """An exit status, and the lines that say why."""
 
-_OF_OPEN_FILES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EISDIR}
-"""What reading and writing an open file can end with: such errors bear no name."""
+_OF_OPEN_FILES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EISDIR, errno.ENOENT}
+"""What reading and writing an open file, or a working directory that is gone, can end with: it bears no name."""
 
 _BEARS_CREDENTIALS = "PAGEPOOL_REDIS_URL"
 

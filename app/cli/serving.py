@@ -53,6 +53,8 @@ def openapi(output: Path, *, check: bool) -> None:
     from app.main import create_app  # noqa: PLC0415
     from app.settings import Settings  # noqa: PLC0415
 
+    if check and str(output) == "-":
+        raise click.UsageError("--check compares a file; standard output is none.")
     text = render(create_app(Settings.model_construct()))
     if str(output) == "-":
         click.echo(text, nl=False)

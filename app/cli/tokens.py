@@ -33,11 +33,16 @@ def token() -> None:
 @click.option("--types", help="Only these types: 1,5,10-19.")
 def new(name: str, role: str, types: str | None) -> None:
     """Make a token. It is shown once; the tokens file holds only its SHA-256."""
-    if types is not None and not _RANGES.fullmatch(types):
+    if types is not None and not (_RANGES.fullmatch(types) and all(map(_ascends, types.split(",")))):
         raise click.BadParameter("Types are numbers and ranges, such as 1,5,10-19.", param_hint="--types")
     secret = secrets.token_urlsafe(_TOKEN_BYTES)
     click.echo(f"# The token, shown once:\n# {secret}\n#\n# For PAGEPOOL_TOKENS_FILE:")
     click.echo(entry(name, Role(role), types, secret), nl=False)
+
+
+def _ascends(part: str) -> bool:
+    first, _, last = part.partition("-")
+    return int(first) <= int(last or first)
 
 
 def entry(name: str, role: Role, types: str | None, secret: str) -> str:

@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int | None], None]
 
-_file = click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+_STANDARD_OUTPUT = {"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}
+
+_source = click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+_target = click.argument("file", type=click.Path(path_type=Path, allow_dash=True, readable=False))
 _in_flight = click.option("--in-flight", type=click.IntRange(1, 64), default=3, help="Requests in flight.")
 _lz4 = click.option("--lz4/--no-lz4", default=True, help="Compress on this side of the wire.")
 _quiet = click.option("--quiet", "-q", is_flag=True, help="No progress, no summary.")
 
 
 @click.command
-@_file
+@_source
 @of_type
 @click.option("--offset", type=OFFSET, default=0, help="Where its first page goes.")
 @click.option("--pad", is_flag=True, help="Fill up a last page that is not whole, with zeros.")
@@ -62,7 +65,7 @@ def import_file(
 
 
 @click.command
-@_file
+@_target
 @of_type
 @click.option("--offset", type=OFFSET, help="First page; otherwise the first one held.")
 @click.option("--count", type=click.IntRange(min=1), help="Pages; otherwise up to the last one held.")
@@ -88,7 +91,7 @@ def export_file(
 
     Sparsely; FILE is replaced only once all is written.
     """
-    is_stdout = str(file) == "-"
+    is_stdout = str(file) in _STANDARD_OUTPUT
     target: BinaryIO | Path = standard_output() if is_stdout else file
     with open_client(url, token_file, patient=True) as client:
         with ended_in_order(), _progress(f"export {file.name}", quiet=quiet) as progress:

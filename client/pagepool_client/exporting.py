@@ -76,7 +76,10 @@ def export_pages(
         PageMissing: pages of the range are absent, and `missing` does not allow that; nothing was written.
         PageCorrupt: pages of the range fail the service's check.
         TypeUnknown: the type holds no page, and no range was given.
+        ValueError: the range has no page.
     """
+    if count is not None and count < 1:
+        raise ValueError(f"A range of {count} pages.")
     began = time.perf_counter()
     page_size = client.page_size
     offset, count, runs = _survey(client, type_, offset, count, missing)

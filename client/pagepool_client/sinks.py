@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import io
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +25,11 @@ _BUFFERS_AT_ONCE = 512
 """Below every system's IOV_MAX."""
 
 _ZEROS = bytes(1 << 20)
+
+_NAMES_OF_OPEN_FILES = re.compile(
+    r"/dev/(?:(?P<stream>stdout|stderr)|fd/(?P<dev>[0-9]+))|/proc/self/fd/(?P<proc>[0-9]+)"
+)
+_STREAMS = {"stdout": 1, "stderr": 2}
 
 
 class Sink(Protocol):
@@ -136,11 +142,16 @@ def open_sink(target: BinaryIO | str | os.PathLike[str]) -> Iterator[Sink]:
 
 @contextmanager
 def _open_path(path: Path) -> Iterator[Sink]:
+    descriptor = _descriptor_named(path)
+    if descriptor is not None:  # what the name leads to on Linux, the file itself, must not be replaced
+        with os.fdopen(os.dup(descriptor), "wb", buffering=0) as file:
+            yield _sink_of(file)
+        return
     if path.exists() and not path.is_file():
         with path.open("wb", buffering=0) as device:
             yield Stream(device)
         return
-    path = path.resolve()  # through a symbolic link, so that the link stays one
+    path = Path(os.path.realpath(path))  # through a symbolic link, so that the link stays one
     partial = path.with_name(f".pagepool-{secrets.token_hex(8)}.partial")
     try:
         with partial.open("xb", buffering=0) as file:
@@ -150,6 +161,15 @@ def _open_path(path: Path) -> Iterator[Sink]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _descriptor_named(path: Path) -> int | None:
+    """The file that this process has open and that a path names as such: /dev/stdout, /dev/fd/3."""
+    named = _NAMES_OF_OPEN_FILES.fullmatch(str(path))
+    if named is None:
+        return None
+    stream = named["stream"]
+    return int(named["dev"] or named["proc"]) if stream is None else _STREAMS[stream]
 
 
 def _take_after(descriptor: int, before: os.stat_result) -> None:

@@ -140,3 +140,25 @@ def test_the_longest_name(tmp_path: Path) -> None:
     with open_sink(path) as sink:
         sink.finish(4096)
     assert path.read_bytes() == bytes(4096)
+
+
+@pytest.mark.parametrize("name", ["/dev/fd/{}", "/proc/self/fd/{}"])
+def test_a_name_of_an_open_file(tmp_path: Path, name: str) -> None:
+    """What such a name leads to is gone on with, never replaced."""
+    path = tmp_path / "pages"
+    with path.open("wb", buffering=0) as file:
+        file.write(b"before")
+        with open_sink(name.format(file.fileno())) as sink:
+            sink.write(0, [b"data"])
+            sink.finish(6)
+        file.write(b"after")
+    assert path.read_bytes() == b"beforedata\0\0after"
+
+
+def test_a_link_to_itself(tmp_path: Path) -> None:
+    """It leads nowhere, and is replaced like any link that is broken."""
+    path = tmp_path / "loop"
+    path.symlink_to(path)
+    with open_sink(path) as sink:
+        sink.finish(3)
+    assert path.read_bytes() == bytes(3)

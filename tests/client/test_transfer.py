@@ -131,6 +131,13 @@ def test_a_type_that_holds_nothing(client: Client, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("count", [0, -1])
+def test_a_range_without_pages(client: Client, tmp_path: Path, count: int) -> None:
+    with pytest.raises(ValueError, match="pages"):
+        client.export_pages(1, tmp_path / "out", 0, count)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_map_in_pieces(fake: FakeService, client: Client, mixed_pages: bytes) -> None:
     """An allocation map that tells of less than was asked for is asked on; its pieces are joined."""
     client.import_pages(io.BytesIO(mixed_pages), 1)
