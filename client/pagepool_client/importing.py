@@ -11,7 +11,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, BinaryIO
 
 from pagepool_client import calls
-from pagepool_client.errors import PagepoolError
+from pagepool_client.errors import BadAddress, PagepoolError
 from pagepool_client.flights import in_order
 from pagepool_client.frames import PageCounts, encode_pages
 from pagepool_client.sources import Piece, count_pages, pieces
@@ -59,6 +59,9 @@ def import_pages(
     """Store a file's pages from `offset` on; `Client.import_pages` says what the arguments are.
 
     When a request fails, its error bears a note that says which pages were acknowledged.
+
+    Raises:
+        BadAddress: the file is longer than what is left of the type; nothing was stored, unless it came from a pipe.
     """
     began = time.perf_counter()
     page_size, length = client.page_size, client.max_extent_pages
@@ -67,6 +70,9 @@ def import_pages(
     counts, sent_bytes, end = PageCounts(), 0, offset
     with open(file, "rb", buffering=0) if isinstance(file, str | PathLike) else nullcontext(file) as opened:  # noqa: PTH123
         total = count_pages(opened, page_size, pad=pad)
+        if total is not None and offset + total > (limit := (1 << 63) // page_size):
+            detail = f"{total} pages from {offset} on end past the last offset, {limit - 1}."
+            raise BadAddress(422, {"code": "bad_address", "title": "Bad address", "detail": detail})
         work = _work(
             client, type_, offset, pieces(opened, page_size, first_length, length, pad=pad), page_size, lz4=lz4
         )

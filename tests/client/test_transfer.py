@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pagepool_client import (
     NO_RETRIES,
+    BadAddress,
     Client,
     NotWholePages,
     PageCorrupt,
@@ -102,6 +103,16 @@ def test_what_is_not_whole_pages(fake: FakeService, client: Client, tmp_path: Pa
     assert client.import_pages(source, 1, pad=True).pages == 3
     client.export_pages(1, target)
     assert target.read_bytes() == NOISE * 2 + b"tail" + bytes(PAGE_SIZE - 4)
+
+
+def test_past_the_last_offset(fake: FakeService, client: Client, tmp_path: Path) -> None:
+    """It is said before the first page is sent, not after the last that fits."""
+    path = tmp_path / "in"
+    path.write_bytes(NOISE * 2)
+    with pytest.raises(BadAddress):
+        client.import_pages(path, 1, (1 << 63) // PAGE_SIZE - 1)
+    assert 1 not in fake.pages
+    assert client.import_pages(path, 1, (1 << 63) // PAGE_SIZE - 2).pages == 2
 
 
 def test_absent_pages(client: Client, tmp_path: Path) -> None:
