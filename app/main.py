@@ -94,11 +94,13 @@ def _lifespan(
             return
         # Only a service that runs needs Redis and what speaks to it; `pagepool openapi` does not.
         from app.serve.door_context import DoorContext  # noqa: PLC0415
+        from app.serve.worker_context import TELEMETRY_STATE  # noqa: PLC0415
         from app.wiring import ProcessContext  # noqa: PLC0415
 
         async with authorization.tokens.watched(), ProcessContext.open(settings) as opened:
             app.state.context = opened
-            # uvicorn gives the lifespan's state to its protocol class: the protocol door finds its context there.
-            yield {"door": DoorContext(opened, authorization)}
+            # uvicorn gives the lifespan's state to its protocol class: the protocol door finds its context there, and
+            # the worker what all workers count in.
+            yield {"door": DoorContext(opened, authorization), TELEMETRY_STATE: opened.telemetry}
 
     return lifespan

@@ -130,7 +130,9 @@ POLICIES_VERSION = PARAMETERS_VERSION + 1
 """Not a metric: the version of the types' policies that the worker goes by; UNREAD until it has read them."""
 GATE_CHANGES = POLICIES_VERSION + 1
 """Not a metric: how often the worker has opened or closed the pool or a type, so that the others look again."""
-CELL_COUNT = GATE_CHANGES + 1
+CONNECTIONS_HELD = GATE_CHANGES + 1
+"""Not a metric: the client connections that the worker holds, those in a TLS handshake included, as it last said."""
+CELL_COUNT = CONNECTIONS_HELD + 1
 
 # Gauges that are the pool's truth: the property of `PoolNumbers` that each shows. Left out while Redis is away.
 POOL_GAUGES = (

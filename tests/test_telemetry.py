@@ -20,6 +20,7 @@ from app.telemetry import Telemetry, shared_bytes
 from app.telemetry_cells import (
     BOUNDS_SECONDS,
     CELL_COUNT,
+    CONNECTIONS_HELD,
     COUNTERS,
     DECODE_FAILURES,
     GATE_CHANGES,
@@ -141,7 +142,7 @@ def test_kinds_are_offsets_into_their_series() -> None:
 def test_no_two_series_share_a_cell() -> None:
     """Counters, gauges and histograms lie side by side, and fill the region."""
     taken = [series.index + at for series in (*COUNTERS, *WORKER_GAUGES) for at in range(len(series.values))]
-    taken += [PARAMETERS_VERSION, POLICIES_VERSION, GATE_CHANGES]
+    taken += [PARAMETERS_VERSION, POLICIES_VERSION, GATE_CHANGES, CONNECTIONS_HELD]
     starts = [request_series(operation, status) for operation in Operation for status in (200, 304, 404, 507)]
     starts += [redis_series(operation) for operation in RedisOperation]
     taken += [start + at for start in starts for at in range(SPAN)]

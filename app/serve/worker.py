@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
 from typing import Any, Final, cast
 
@@ -28,11 +29,19 @@ from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.importer import import_from_string
 
 from app.embedded import EmbeddedRedisError
+from app.serve.accepting import Acceptor, Connections
 from app.serve.certificate import server_context
 from app.serve.passing_on import NO_KEEP_ALIVE_LIMIT_SECONDS
 from app.serve.startup_refused import RedisAway, StartupRefused
 from app.serve.tls_gate import TlsEntry
-from app.serve.worker_context import EXIT_REFUSED, READY_MARK, REFUSAL_BYTES, REFUSAL_MARK, WorkerContext
+from app.serve.worker_context import (
+    EXIT_REFUSED,
+    READY_MARK,
+    REFUSAL_BYTES,
+    REFUSAL_MARK,
+    TELEMETRY_STATE,
+    WorkerContext,
+)
 from app.settings import Door, Settings
 from app.telemetry_logging import configure_logging
 
@@ -75,7 +84,7 @@ def _serve(settings: Settings, context: WorkerContext) -> int:
     ending = _Ending()
     while not ending.is_told:
         application = _Application(_load(context.application)(settings))
-        server = _WorkerServer(uvicorn_config(settings, application), ending, context.ready_fd)
+        server = _WorkerServer(uvicorn_config(settings, application), ending, context)
         try:
             server.run(listeners)
         except SystemExit:
@@ -175,20 +184,37 @@ class _Server(uvicorn.Server):
 
 
 class _WorkerServer(_Server):
-    """Says when it is ready."""
+    """Says when it is ready; takes its share of the connections where there are other workers."""
 
-    def __init__(self, config: uvicorn.Config, ending: _Ending, ready_fd: int) -> None:
+    def __init__(self, config: uvicorn.Config, ending: _Ending, context: WorkerContext) -> None:
         super().__init__(config, ending)
-        self._ready_fd = ready_fd
+        self._ready_fd = context.ready_fd
+        self._has_fellows = context.workers > 1
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        if self._has_fellows:
+            await super().startup([])
+            self._accept_beside_others(sockets or [])
+        else:
+            await super().startup(sockets)
         # Extents make objects by the hundred, none of them garbage that reference counts do not find: at Python's own
         # threshold a twentieth of their time went into looking.
         gc.freeze()
         gc.set_threshold(_GARBAGE_THRESHOLD, *gc.get_threshold()[1:])
         with contextlib.suppress(OSError):  # the supervisor has gone; the death pipe says so, too
             os.write(self._ready_fd, READY_MARK)
+
+    def _accept_beside_others(self, listeners: list[socket.socket]) -> None:
+        connections = Connections(self.lifespan.state[TELEMETRY_STATE])
+        self.server_state.connections = connections
+        make_protocol = partial(
+            cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class),
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        acceptors = [Acceptor(each, make_protocol, connections) for each in listeners]
+        self.servers += cast("list[asyncio.Server]", acceptors)
 
 
 async def _end_goodbyes(entry: TlsEntry) -> None:

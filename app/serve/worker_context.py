@@ -28,6 +28,9 @@ READY_MARK = b"r"
 REFUSAL_MARK = b"!"
 """What a worker writes into its ready pipe: the one byte, or the other and why it refuses to start."""
 
+TELEMETRY_STATE = "telemetry"
+"""Where a worker finds its application's `app.telemetry.Telemetry` in the state of its lifespan."""
+
 REFUSAL_BYTES = 2048
 """Longer reasons are cut; one write of this length into a pipe is atomic."""
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from app.embedded import EmbeddedRedisError
 from app.serve.startup_refused import StartupRefused
-from app.serve.worker_context import WorkerContext
+from app.serve.worker_context import TELEMETRY_STATE, WorkerContext
 from app.settings import Settings
+from app.telemetry import Telemetry
 
 
 def create_app(settings: Settings) -> Any:
@@ -23,6 +24,7 @@ def create_app(settings: Settings) -> Any:
     async def application(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await receive()
+            scope["state"][TELEMETRY_STATE] = Telemetry(context.telemetry_fd, context.index, context.workers)
             await send({"type": "lifespan.startup.complete"})
             await receive()
             await send({"type": "lifespan.shutdown.complete"})
