@@ -38,6 +38,8 @@ WINDOW: Final = 128
 RUNS_AT_ONCE: Final = 32
 ALLOCATION_RUNS: Final = 64
 """Held runs (of 4096 pages) that one allocation map covers at most."""
+ALLOCATION_RUNS_AT_ONCE: Final = 8
+"""That it asks for at once."""
 
 IDLE_RUNS: Final = 256
 """Runs that figures of idleness are taken from at most: a million pages."""
@@ -254,12 +256,14 @@ class Areas(PoolBase):
         """What lies where in a range; it may cover less than asked, and says up to where."""
         builder = AllocationBuilder(from_, count)
         held = await self._store.runs(type_, from_ // RUN_PAGES, (from_ + count - 1) // RUN_PAGES, ALLOCATION_RUNS + 1)
-        for run in held[:ALLOCATION_RUNS]:
-            first, last = _places(run, from_, count)
-            for chunk, field, _ in await self._read_run(type_, run, first, last, with_lengths=False):
-                builder.add(chunk, unpack(field, type_, chunk))
-            if builder.is_long:
-                return builder.finish(min(from_ + count, (run + 1) * RUN_PAGES))
+        for begin in range(0, min(len(held), ALLOCATION_RUNS), ALLOCATION_RUNS_AT_ONCE):
+            runs = held[begin : min(begin + ALLOCATION_RUNS_AT_ONCE, ALLOCATION_RUNS)]
+            reads = [self._read_run(type_, run, *_places(run, from_, count), with_lengths=False) for run in runs]
+            for run, chunks in zip(runs, await asyncio.gather(*reads), strict=True):
+                for chunk, field, _ in chunks:
+                    builder.add(chunk, unpack(field, type_, chunk))
+                if builder.is_long:
+                    return builder.finish(min(from_ + count, (run + 1) * RUN_PAGES))
         covered = held[ALLOCATION_RUNS] * RUN_PAGES if len(held) > ALLOCATION_RUNS else from_ + count
         return builder.finish(covered)
 

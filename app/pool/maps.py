@@ -11,6 +11,10 @@ from app.store.keys import CHUNK_PAGES, CHUNK_SHIFT
 MAX_ALLOCATION_RUNS: Final = 8192
 """Runs in one answer, about; a client asks on from where it ends."""
 
+_HOLE: Final[State] = "hole"
+_ZERO: Final[State] = "zero"
+_DATA: Final[State] = "data"
+
 
 class AllocationBuilder:
     """Collects adjacent runs of one state in [from_, from_ + count); chunks come in ascending order."""
@@ -28,15 +32,19 @@ class AllocationBuilder:
     def add(self, chunk: int, chunk_map: ChunkMap) -> None:
         """Add a chunk that holds something; what lies between it and the one before is a hole."""
         base = chunk << CHUNK_SHIFT
-        self._extend(base, "hole")
-        if chunk_map.present == FULL_MASK and chunk_map.zero in {0, FULL_MASK}:
-            self._extend(base + CHUNK_PAGES, "zero" if chunk_map.zero else "data")
-            return
-        for index in range(CHUNK_PAGES):
-            state: State = "hole"
-            if chunk_map.present >> index & 1:
-                state = "zero" if chunk_map.zero >> index & 1 else "data"
-            self._extend(base + index + 1, state)
+        self._extend(base, _HOLE)
+        present, zero = chunk_map.present, chunk_map.zero
+        index = 0
+        while index < CHUNK_PAGES:
+            if not present >> index & 1:
+                state, pages = _HOLE, FULL_MASK & ~present
+            elif zero >> index & 1:
+                state, pages = _ZERO, zero
+            else:
+                state, pages = _DATA, present & ~zero
+            others = ~(pages >> index)
+            index += (others & -others).bit_length() - 1  # up to the first page that is not of this state
+            self._extend(base + index, state)
 
     def _extend(self, until: int, state: State) -> None:
         count = min(until, self._end) - self._position
@@ -51,7 +59,7 @@ class AllocationBuilder:
 
     def finish(self, until: int) -> Allocation:
         """The map up to `until`; what follows the last chunk is a hole."""
-        self._extend(until, "hole")
+        self._extend(until, _HOLE)
         return Allocation(self._runs, self._position)
 
 
