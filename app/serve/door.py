@@ -90,7 +90,7 @@ class Door(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has come."""
-        self._transport = cast("asyncio.Transport", transport)
+        self.transport = cast("asyncio.Transport", transport)
         self._server_state.connections.add(cast("Any", self))
         self._context.cells[CONNECTIONS] += 1
         self._due = self._loop.time() + self._context.limits.header
@@ -131,7 +131,7 @@ class Door(asyncio.Protocol):
             self._advance()
         elif len(self._buffer) > _READ_AHEAD_BYTES and not self._read_paused:
             self._read_paused = True
-            self._transport.pause_reading()
+            self.transport.pause_reading()
 
     def eof_received(self) -> None:
         """A client that sends no more gets no more either: the transport closes."""
@@ -139,7 +139,7 @@ class Door(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client does not take its answers."""
         self._write_paused = True
-        self._unsent_at_check = self._transport.get_write_buffer_size()
+        self._unsent_at_check = self.transport.get_write_buffer_size()
         self._due = self._loop.time() + self._context.limits.progress
         if self._inner is not None:
             self._inner.pause_writing()
@@ -160,7 +160,7 @@ class Door(asyncio.Protocol):
         if self._phase is Phase.PASSED and self._inner is not None:
             self._inner.shutdown()
         elif self._phase in {Phase.HEAD, Phase.LINGER}:
-            self._transport.close()
+            self.transport.close()
 
     # Requests
 
@@ -171,7 +171,7 @@ class Door(asyncio.Protocol):
         self._is_advancing = True
         try:
             while self._phase is Phase.HEAD and self._buffer and not self._write_paused:
-                if self._transport.is_closing() or not self._begin(self._buffer):
+                if self.transport.is_closing() or not self._begin(self._buffer):
                     break
         finally:
             self._is_advancing = False
@@ -180,9 +180,9 @@ class Door(asyncio.Protocol):
 
     def _read_on(self) -> None:
         """Read again, if that was paused."""
-        if self._read_paused and not self._transport.is_closing():
+        if self._read_paused and not self.transport.is_closing():
             self._read_paused = False
-            self._transport.resume_reading()
+            self.transport.resume_reading()
 
     def _begin(self, buffer: bytes) -> bool:
         """Begin the request that the buffer begins with; False if its head has not come whole, or is not for here."""
@@ -234,7 +234,7 @@ class Door(asyncio.Protocol):
                 self._awaited -= length
                 if length >= _MOST_AT_ONCE_BYTES and not self._read_paused:
                     self._read_paused = True
-                    self._transport.pause_reading()
+                    self.transport.pause_reading()
                     self._loop.call_soon(self._read_on)
             self._due = self._loop.time() + self._context.limits.progress
             return
@@ -255,7 +255,7 @@ class Door(asyncio.Protocol):
             of_server = (self._config, self._server_state, self._app_state, self._loop)
             limits, most = self._context.limits, self._context.max_header_bytes
             self._inner = InnerProtocol(*of_server, limits=limits, max_header_bytes=most, outer=self)
-            self._inner.connection_made(self._transport)
+            self._inner.connection_made(self.transport)
             stand_for(self._server_state, self, self._inner)
         self._phase = Phase.PASSED
         self._read_on()  # before the inner protocol has reasons of its own not to
@@ -284,7 +284,7 @@ class Door(asyncio.Protocol):
         self._send(status, head, b"" if operation is INSPECT else body, request_id, closes=closes)
 
     def _send(self, status: int, head: bytes, body: bytes, request_id: bytes, *, closes: bool) -> None:
-        transport = self._transport
+        transport = self.transport
         if self._held is not None:
             self._context.cells[REQUESTS_IN_FLIGHT] -= 1
         if not transport.is_closing():
@@ -316,9 +316,9 @@ class Door(asyncio.Protocol):
         _, head, body = self._context.render_problem(
             error, self._server_state.default_headers, request_id, is_store=False, closes=True
         )
-        self._transport.write(head + body)
+        self.transport.write(head + body)
         self.is_closing = True
-        self._transport.close()
+        self.transport.close()
 
     def linger(self) -> bool:
         """Go on reading for a while behind an answer that came before the end of its request's body.
@@ -326,7 +326,7 @@ class Door(asyncio.Protocol):
         To close at once would reset the connection, and a client that sends all before it reads would never see the
         answer (RFC 9112, 9.6). Over TLS, which has no half of a connection, that is how it is.
         """
-        transport = self._transport
+        transport = self.transport
         if self._inner is None or not self._inner.is_in_body or transport.is_closing() or not transport.can_write_eof():
             return False
         self._phase = Phase.LINGER
@@ -354,12 +354,12 @@ class Door(asyncio.Protocol):
         elif self._buffer:
             self.refuse(RequestTimeout("The request's head made no progress."))
         else:
-            self._transport.close()
+            self.transport.close()
 
     def _check_unsent(self, now: float) -> None:
-        unsent = self._transport.get_write_buffer_size()
+        unsent = self.transport.get_write_buffer_size()
         if unsent < self._unsent_at_check:
             self._unsent_at_check = unsent
             self._due = now + self._context.limits.progress
         elif now >= self._due:
-            self._transport.abort()
+            self.transport.abort()

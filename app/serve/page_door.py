@@ -90,7 +90,7 @@ class PageDoor(Door):
 
     def answer(self, answer: bytes, now: float) -> bool:
         """Send the answer; whether it is on its way, so that nothing is held for it any more."""
-        transport = self._transport
+        transport = self.transport
         if not transport.is_closing():
             transport.write(answer)
         self._phase = _HEAD
@@ -118,7 +118,7 @@ class PageDoor(Door):
         """Close at once: the request cannot be answered, and is counted no longer."""
         self.is_given_up = True
         self._held = None
-        self._transport.abort()
+        self.transport.abort()
 
     # The long way, of a request that is counted as in flight
 

@@ -45,20 +45,20 @@ class TlsGate(asyncio.Protocol):
         self._make_http = partial(entry.http, config, server_state, app_state, self._loop)
         self._connections = cast("set[Any]", server_state.connections)
         self._early: list[bytes] = []
-        self._transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport | None = None
         self._runner = TasklessRunner(self._loop, self._make_way, self._give_up)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has come; past the bound it is sent away, without a word: there is no way to say one yet."""
-        self._transport = cast("asyncio.Transport", transport)
+        self.transport = cast("asyncio.Transport", transport)
         if len(self._connections) >= self._entry.max_connections:
-            self._transport.abort()
+            self.transport.abort()
             return
         self._connections.add(self)
         # Without a task: one would begin after uvloop has read the client's first bytes, and they would come here.
         self._runner.run(
             self._loop.start_tls(
-                self._transport,
+                self.transport,
                 self,
                 self._entry.context,
                 server_side=True,
@@ -69,10 +69,10 @@ class TlsGate(asyncio.Protocol):
     def _make_way(self, secure: asyncio.Transport | None) -> None:
         """The handshake is done: from here on the HTTP protocol has the connection."""
         self._connections.discard(self)
-        if secure is None or secure.is_closing() or self._transport is None:
+        if secure is None or secure.is_closing() or self.transport is None:
             return
         http = self._make_http()
-        self._entry.keep(http, secure, self._transport)
+        self._entry.keep(http, secure, self.transport)
         secure.set_protocol(http)
         http.connection_made(secure)
         for data in self._early:
@@ -83,8 +83,8 @@ class TlsGate(asyncio.Protocol):
         self._connections.discard(self)
         if not isinstance(error, OSError):  # those are the client's: what it sent, or left undone
             _log.error("No TLS with a client", exc_info=error)
-        if self._transport is not None:
-            self._transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """What came with the end of the handshake: the first request."""
@@ -96,8 +96,8 @@ class TlsGate(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Uvicorn ends: nothing was asked on this connection yet."""
-        if self._transport is not None:
-            self._transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
 
 
 class TlsEntry:

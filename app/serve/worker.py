@@ -171,10 +171,18 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         entry: object = self.config.http_protocol_class
-        goodbyes = asyncio.create_task(_end_goodbyes(entry)) if isinstance(entry, TlsEntry) else None
+        beside = [asyncio.create_task(self._end_the_slow())]
+        if isinstance(entry, TlsEntry):
+            beside.append(asyncio.create_task(_end_goodbyes(entry)))
         await super().shutdown(sockets)
-        if goodbyes is not None:
-            goodbyes.cancel()
+        for task in beside:
+            task.cancel()
+
+    async def _end_the_slow(self) -> None:
+        """Close, in the end, on clients that still send or do not read: uvicorn would go on with them open."""
+        await asyncio.sleep(self.config.timeout_graceful_shutdown or 0)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
