@@ -24,6 +24,8 @@ EXTENT_PAGES = 512
 CONNECTIONS = 4
 BARE = "bare LZ4 loop"
 PLAIN, FRAMES, FRAMES_LZ4 = "pagepool, octet-stream", "pagepool, frames", "pagepool, frames with LZ4"
+TWO_WORKERS = {PLAIN: "2 workers, octet-stream", FRAMES_LZ4: "2 workers, frames with LZ4"}
+"""The forms that two workers are measured with, and the names of what they do."""
 PUT, GET = "PUT", "GET"
 _TYPES = {PLAIN: 1, FRAMES: 2, FRAMES_LZ4: 3}
 
@@ -89,20 +91,18 @@ def _rate(work: Callable[[], object], count: int, seconds: float) -> float:
 
 def run(context: Context) -> Section:
     """Pages a second, by form."""
-    section = Section("extents", f"{EXTENT_PAGES} pages a request, {CONNECTIONS} connections, 1 worker", reference=BARE)
+    section = Section(
+        "extents",
+        f"{EXTENT_PAGES} pages a request, {CONNECTIONS} connections, 1 worker but where 2 are named",
+        reference=BARE,
+    )
     bodies = extents(EXTENT_PAGES)[: 16 if context.is_quick else 32]
     bare = bare_loops(bodies, context.seconds)
     tasks: dict[str, dict[str, Callable[[], float]]] = {PUT: {}, GET: {}}
     with ExitStack() as stack:
         try:
-            pool = stack.enter_context(servers.pagepool(context.home / "p"))
-            for form, type_ in _TYPES.items():
-                stores, loads = _requests(form, bodies)
-                _check(pool.port, form, bodies, stores, loads)
-                for task, requests in ((PUT, stores), (GET, loads)):
-                    file = prepare(requests, context.home / f"{type_}.{task}")
-                    load = partial(wrk, pool.port, file, context.seconds, CONNECTIONS)
-                    tasks[task][form] = CostedLoad(load, (pool.pid,), EXTENT_PAGES)
+            _add_pagepool(context, stack, bodies, tasks, 1, {form: form for form in _TYPES})
+            _add_pagepool(context, stack, bodies, tasks, 2, TWO_WORKERS)
         except BenchError as error:
             section.notes.append(f"pagepool: left out: {error}")
         _add_webdis(context, stack, section, tasks)
@@ -111,6 +111,26 @@ def run(context: Context) -> Section:
             section.add(task, "pages/s", interleave(context.rounds, loads_by_peer, section.notes))
             add_costs(section, task, "page", loads_by_peer)
     return section
+
+
+def _add_pagepool(
+    context: Context,
+    stack: ExitStack,
+    bodies: list[bytes],
+    tasks: dict[str, dict[str, Callable[[], float]]],
+    workers: int,
+    names: dict[str, str],
+) -> None:
+    """A service with so many workers, in the forms that are named."""
+    home = context.home / f"p{workers}"
+    pool = stack.enter_context(servers.pagepool(home, workers=str(workers)))
+    for form, name in names.items():
+        stores, loads = _requests(form, bodies)
+        _check(pool.port, form, bodies, stores, loads)
+        for task, requests in ((PUT, stores), (GET, loads)):
+            file = prepare(requests, home / f"{_TYPES[form]}.{task}")
+            load = partial(wrk, pool.port, file, context.seconds, CONNECTIONS)
+            tasks[task][name] = CostedLoad(load, (pool.pid,), EXTENT_PAGES)
 
 
 def _add_webdis(
