@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from struct import pack, unpack
 
 import redis
@@ -14,12 +15,13 @@ _CHUNK = rb":p:\{\w+\}:%d:\d+"
 
 
 def configure(area: Area, client: redis.Redis | redis.RedisCluster, **configuration: object) -> None:
-    """Configure a type, so that it has had its policy for long."""
+    """Configure a type, so that it has had its policy for long, and was swept just now: the next sweep is far off."""
     assert area.configure(**configuration).status_code == 200
     key = next(client.scan_iter(match="*:config"))
     field = b"g%d" % area.type
     version, since = client.hget(key, field).split()
     client.hset(key, field, b"%b %d" % (version, int(since) - LONG_AGO))
+    client.hset(key.removesuffix(b"config") + b"hands", b"swept:%d" % area.type, int(time.time()))
     # The second order does not break the policy, and has every worker read when it began.
     assert area.configure(**configuration).status_code == 200
 
